@@ -1,0 +1,69 @@
+import { askOnce, missing, nothing, report, requeue, untilOver } from '../answers.ts'
+import type { Case } from '../case.ts'
+import type { PodFact } from '../facts.ts'
+import { hasStarted } from '../life.ts'
+import { mayRun } from '../stranded.ts'
+import type { Verdict } from '../verdict.ts'
+import type { Rule } from './rule.ts'
+
+/** How often a run is looked at while no container of a living pod has started: FailedCreate makes no pod event. */
+const STARTING_MS = 30_000
+
+/** Some Job has no terminal condition, or some pod may still run: the run lives, whatever Prefect says. */
+function runIsAlive({ life, stuck }: Case): Verdict | undefined {
+  if (life.kind !== 'alive' || stuck) return undefined
+  return life.reason === 'JobIsSuspended' || hasStarted(life.pods) ? nothing(life.reason) : undefined
+}
+
+/** A list that failed is unknown, never none; pods that are overdue may be on a node that is lost. */
+function clusterIsUnknown({ life }: Case): Verdict | undefined {
+  if (life.kind !== 'unknown') return undefined
+  return life.reason === 'NodesUnknown' ? missing('nodes', life.nodes) : requeue(life.reason)
+}
+
+/** Alive, and no container has started, or none again. After a while the Events may say why: a quota, a volume. */
+function nothingHasStarted({ life, stuck, facts, newest }: Case): Verdict | undefined {
+  if (life.kind !== 'alive' || stuck) return undefined
+  const began = newest?.job.metadata.creationTimestamp ?? facts.now
+  const question = facts.now - began < STARTING_MS ? undefined : askOnce('events', facts.events)
+  return question ?? requeue('NothingHasStarted', STARTING_MS)
+}
+
+/** Alive, but it cannot start: told at once, acted upon only by setting and after its grace. */
+function startIsStuck(facts: Case): Verdict | undefined {
+  const { stuck, settings } = facts
+  if (!stuck) return undefined
+  if (settings.stuckStart === 'report') return report(facts, { reason: 'StartIsStuck', would: 'nothing' })
+  const grace = settings.stuckStartGraces[stuck.diagnosis.code] ?? settings.stuckStartGrace
+  const left = stuck.since + grace - facts.facts.now
+  return left > 0 ? report(facts, { reason: 'StartIsStuck', would: 'crash', afterMs: left }) : undefined
+}
+
+/** Runs that completed within this time are asked about together: one request for fifty instead of one for each. */
+const TOGETHER_MS = 10_000
+
+/**
+ * A Job that completed, or something whose end we did not see: its run is about to report, or has. Prefect is not
+ * asked yet.
+ */
+function lastReportMayBeOnItsWay({ life, pods, settings, facts }: Case): Verdict | undefined {
+  if (life.kind !== 'dead') return undefined
+  const saidNothing = life.reason === 'JobComplete' || life.job?.gone?.finalStateUnknown === true
+  const quietEnds = [...(saidNothing ? [life.since] : []), ...pods.flatMap(unseenEnd)]
+  if (quietEnds.length === 0) return undefined
+  const end = Math.max(...quietEnds) + settings.graces.exitedWithoutReporting
+  const together = Math.ceil(end / TOGETHER_MS) * TOGETHER_MS
+  return untilOver(together - facts.now, 'RunHasJustEnded')
+}
+
+/** When a pod vanished that was not seen to end: deleted by force, its flow may still be handling SIGTERM. */
+const unseenEnd = ({ pod, gone }: PodFact): number[] => (gone && mayRun({ pod }) ? [gone.at] : [])
+
+/** Whether Kubernetes has given up. Most keys end here, without a request to Prefect. */
+export const RULES_OF_LIFE: readonly Rule<Case>[] = [
+  { name: 'runIsAlive', decide: runIsAlive },
+  { name: 'clusterIsUnknown', decide: clusterIsUnknown },
+  { name: 'nothingHasStarted', decide: nothingHasStarted },
+  { name: 'startIsStuck', decide: startIsStuck },
+  { name: 'lastReportMayBeOnItsWay', decide: lastReportMayBeOnItsWay },
+]
