@@ -1,0 +1,115 @@
+import { isUuid, FLOW_RUN_ID_LABEL } from '../core/names.ts'
+import type { Job, KubernetesEvent, Node, Pod } from '../core/objects.ts'
+import type { Access } from './access.ts'
+import { pagesOf, type Scope } from './list.ts'
+import { createObjects, type Objects } from './objects.ts'
+import { parseEvent } from './parse-event.ts'
+import { parseJob } from './parse-job.ts'
+import { parseNode } from './parse-node.ts'
+import { parsePod } from './parse-pod.ts'
+import { collectionPath, CORE_EVENTS, JOBS, NODES, PODS, type Place, type Resource } from './paths.ts'
+
+/**
+ * Live reads, past every cache: what a decision is made on. A list is all of it or throws; `undefined` is a 404.
+ * Whatever could not be found out throws a KubernetesError.
+ */
+export interface Reads {
+  readonly jobsOf: (flowRunId: string, signal: AbortSignal) => Promise<readonly Job[]>
+  readonly podsOf: (flowRunId: string, signal: AbortSignal) => Promise<readonly Pod[]>
+  readonly job: (place: Required<Place>, signal: AbortSignal) => Promise<Job | undefined>
+  readonly pod: (place: Required<Place>, signal: AbortSignal) => Promise<Pod | undefined>
+  /** By name; `undefined` where there is no such node (any more). Each name is asked for once. */
+  readonly nodes: (
+    names: Iterable<string>,
+    signal: AbortSignal,
+  ) => Promise<ReadonlyMap<string, Node | undefined>>
+  /** Events about the objects with these UIDs, which are all in this namespace. */
+  readonly eventsOf: (
+    namespace: string,
+    uids: Iterable<string>,
+    signal: AbortSignal,
+  ) => Promise<readonly KubernetesEvent[]>
+}
+
+export interface ReadsOptions {
+  readonly access: Pick<Access, 'request'>
+  /** Where to look; empty: everywhere, which needs a ClusterRole. */
+  readonly namespaces: readonly string[]
+}
+
+const PAGE_SIZE = 500
+
+export function createReads({ access, namespaces }: ReadsOptions): Reads {
+  const objects = createObjects(access)
+  const ofFlowRun = async <T>(
+    query: Query<T>,
+    flowRunId: string,
+    signal: AbortSignal,
+  ): Promise<readonly T[]> => {
+    const labelSelector = selectorFor(flowRunId)
+    const paths = namespaces.length === 0 ? [undefined] : namespaces
+    const lists = paths.map(async namespace =>
+      all(access, {
+        ...query,
+        scope: { path: collectionPath(query.resource, namespace), labelSelector },
+        signal,
+      }),
+    )
+    return (await Promise.all(lists)).flat()
+  }
+  return {
+    jobsOf: async (flowRunId, signal) => ofFlowRun({ resource: JOBS, parse: parseJob }, flowRunId, signal),
+    podsOf: async (flowRunId, signal) => ofFlowRun({ resource: PODS, parse: parsePod }, flowRunId, signal),
+    job: async (place, signal) => objects.read({ resource: JOBS, ...place }, parseJob, signal),
+    pod: async (place, signal) => objects.read({ resource: PODS, ...place }, parsePod, signal),
+    nodes: async (names, signal) => nodesOf(objects, names, signal),
+    eventsOf: async (namespace, uids, signal) => {
+      const path = collectionPath(CORE_EVENTS, namespace)
+      const lists = [...new Set(uids)].map(async uid =>
+        all(access, {
+          scope: { path, fieldSelector: `involvedObject.uid=${uid}` },
+          parse: parseEvent,
+          signal,
+        }),
+      )
+      return (await Promise.all(lists)).flat()
+    },
+  }
+}
+
+interface Query<T> {
+  readonly resource: Resource
+  readonly parse: (json: unknown) => T
+}
+
+/** What is no UUID would change the selector's meaning, `a,b!=c` for one. */
+function selectorFor(flowRunId: string): string {
+  const selector = `${FLOW_RUN_ID_LABEL}=${flowRunId}`
+  if (!isUuid(flowRunId)) throw new TypeError(`${selector}: not the id of a flow run`)
+  return selector
+}
+
+async function all<T>(
+  access: ReadsOptions['access'],
+  {
+    scope,
+    parse,
+    signal,
+  }: { readonly scope: Scope; readonly parse: (json: unknown) => T; readonly signal: AbortSignal },
+): Promise<readonly T[]> {
+  const items: T[] = []
+  for await (const page of pagesOf({ access, scope, pageSize: PAGE_SIZE, signal }))
+    items.push(...page.items.map(parse))
+  return items
+}
+
+async function nodesOf(
+  objects: Objects,
+  names: Iterable<string>,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Node | undefined>> {
+  const reads = [...new Set(names)].map(
+    async name => [name, await objects.read({ resource: NODES, name }, parseNode, signal)] as const,
+  )
+  return new Map(await Promise.all(reads))
+}
