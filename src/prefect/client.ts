@@ -1,0 +1,183 @@
+import { performance } from 'node:perf_hooks'
+
+import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
+import { v4 as uuid } from 'uuid'
+
+import type { FlowRun, State } from '../core/flow-run.ts'
+import type { Instant } from '../core/objects.ts'
+import type { ParentOf } from '../core/parent.ts'
+import { parseVersion } from './answers.ts'
+import { createApi, dataOf, reading } from './api.ts'
+import type { Api } from './api.ts'
+import { createBreaker } from './breaker.ts'
+import { systemClock } from './clock.ts'
+import type { Clock } from './clock.ts'
+import { createConnection } from './connection.ts'
+import type { ConnectionOptions, Exchange } from './connection.ts'
+import { messageOf } from './errors.ts'
+import { withCsrf } from './csrf.ts'
+import {
+  createInProcessSubflowsOf,
+  createLiveSubflowRuns,
+  createReadFlowRun,
+  createReadFlowRuns,
+  createReadStates,
+} from './flow-runs.ts'
+import type { LiveSubflowRuns } from './flow-runs.ts'
+import { createMetrics } from './metrics.ts'
+import type { Metrics } from './metrics.ts'
+import { createParentOf } from './parents.ts'
+import { createProposeState } from './proposals.ts'
+import type { Proposal, StateProposal } from './proposals.ts'
+import { createRateLimit } from './rate-limit.ts'
+import { createEmitEvents, createLastHeartbeat, createSendLogs } from './reports.ts'
+import type { LogEntry, PrefectEvent } from './reports.ts'
+import { createSetRetryType } from './retry-type.ts'
+import { createSender } from './sender.ts'
+
+export interface PrefectClientOptions extends ConnectionOptions {
+  /** Prefect's `PREFECT_API_URL`: ends in `/api`, or is a Cloud workspace's URL; a path prefix is kept. */
+  readonly apiUrl: string
+  /** Everything this process asks of Prefect, look-ups of admission included. */
+  readonly requestsPerMinute: number
+  readonly registry: Registry
+  readonly logger: Logger
+  readonly clock?: Clock
+  /** A number in [0, 1), for jitter. */
+  readonly random?: () => number
+}
+
+/** Whether Prefect answers us, with our credentials and from a working database. */
+type Health = { readonly ok: true } | { readonly ok: false; readonly why: string }
+
+/**
+ * Every call has a deadline and rejects with `PrefectUnavailable` (ask later), `PrefectError` (asking again is of
+ * no use), `TypeError` (an answer that makes no sense) or its signal's reason.
+ */
+export interface PrefectClient {
+  /** Always fresh; undefined when there is no such run. */
+  readonly readFlowRun: (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
+  readonly readFlowRuns: (
+    flowRunIds: readonly string[],
+    signal: AbortSignal,
+  ) => Promise<ReadonlyMap<string, FlowRun>>
+  readonly parentOf: ParentOf
+  /** Oldest first. */
+  readonly readStates: (flowRunId: string, signal: AbortSignal) => Promise<readonly State[]>
+  readonly proposeState: (
+    flowRunId: string,
+    proposal: StateProposal,
+    signal: AbortSignal,
+  ) => Promise<Proposal>
+  /** False when the run is gone. */
+  readonly setRetryType: (flowRunId: string, retryType: 'reschedule', signal: AbortSignal) => Promise<boolean>
+  readonly inProcessSubflowsOf: (flowRunId: string, signal: AbortSignal) => Promise<readonly FlowRun[]>
+  readonly lastHeartbeat: (
+    flowRunId: string,
+    since: Instant,
+    signal: AbortSignal,
+  ) => Promise<Instant | undefined>
+  readonly liveSubflowRuns: (which: LiveSubflowRuns, signal: AbortSignal) => AsyncIterable<FlowRun>
+  readonly sendLogs: (entries: readonly LogEntry[], signal: AbortSignal) => Promise<void>
+  readonly emitEvents: (events: readonly PrefectEvent[], signal: AbortSignal) => Promise<void>
+  /** Prefect's version; undefined where there is no such endpoint (Prefect Cloud). */
+  readonly version: (signal: AbortSignal) => Promise<string | undefined>
+  readonly health: (signal: AbortSignal) => Promise<Health>
+  /** Closes the connections; calls in flight fail. */
+  readonly close: () => Promise<void>
+}
+
+/** How a request ended that brought no answer. */
+const endOf = (signal: AbortSignal): string => {
+  if (!signal.aborted) return 'unreachable'
+  return signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError'
+    ? 'timeout'
+    : 'aborted'
+}
+
+const measured =
+  (exchange: Exchange, metrics: Metrics): Exchange =>
+  async (request, signal) => {
+    const start = performance.now()
+    const done = (status: string): void => {
+      metrics.request({ operation: request.operation, status, seconds: (performance.now() - start) / 1000 })
+    }
+    try {
+      const answer = await exchange(request, signal)
+      done(String(answer.status))
+      return answer
+    } catch (error) {
+      done(endOf(signal))
+      throw error
+    }
+  }
+
+const createVersion =
+  ({ http, send }: Api) =>
+  async (signal: AbortSignal): Promise<string | undefined> => {
+    const call = reading('version', signal)
+    const result = await http.GET('/admin/version', { fetch: send(call) })
+    return result.response.status === 404 ? undefined : parseVersion(dataOf(call, result))
+  }
+
+/** Asks for a run, since `GET /health` needs no credentials and says true on a database without tables (measured). */
+const createHealth =
+  ({ http, send }: Api) =>
+  async (signal: AbortSignal): Promise<Health> => {
+    const call = reading('health', signal)
+    try {
+      dataOf(call, await http.POST('/flow_runs/filter', { body: { limit: 1 }, fetch: send(call) }))
+      return { ok: true }
+    } catch (error) {
+      signal.throwIfAborted()
+      return { ok: false, why: messageOf(error) }
+    }
+  }
+
+/** The typed API with everything between it and the wire; read it from the bottom up. */
+const connectedApi = (options: PrefectClientOptions, metrics: Metrics) => {
+  const { logger, clock = systemClock, random = Math.random } = options
+  const apiUrl = options.apiUrl.replace(/\/+$/, '')
+  const connection = createConnection(options)
+  const breaker = createBreaker({
+    now: clock.now,
+    random,
+    onChange: state => {
+      metrics.breaker(state)
+      logger.warn({ state }, 'circuit breaker towards Prefect changed')
+    },
+  })
+  const exchange = withCsrf({
+    exchange: measured(connection.exchange, metrics),
+    apiUrl,
+    clientId: uuid(),
+    now: clock.now,
+  })
+  const rateLimit = createRateLimit(options.requestsPerMinute, clock)
+  const send = createSender({ exchange, breaker, rateLimit, clock, random, logger })
+  return { api: createApi(apiUrl, send), close: connection.close }
+}
+
+/** A client of one Prefect server or Cloud workspace. Sends nothing until asked. */
+export const createPrefectClient = (options: PrefectClientOptions): PrefectClient => {
+  const metrics = createMetrics(options.registry)
+  const { api, close } = connectedApi(options, metrics)
+  const { now } = options.clock ?? systemClock
+  return {
+    readFlowRun: createReadFlowRun(api),
+    readFlowRuns: createReadFlowRuns(api),
+    parentOf: createParentOf({ api, now, onLookup: metrics.lookup }),
+    readStates: createReadStates(api),
+    proposeState: createProposeState(api),
+    setRetryType: createSetRetryType(api),
+    inProcessSubflowsOf: createInProcessSubflowsOf(api),
+    lastHeartbeat: createLastHeartbeat(api),
+    liveSubflowRuns: createLiveSubflowRuns(api, options.logger),
+    sendLogs: createSendLogs(api),
+    emitEvents: createEmitEvents(api),
+    version: createVersion(api),
+    health: createHealth(api),
+    close,
+  }
+}
