@@ -1,0 +1,48 @@
+import { isUuid } from '../core/names.ts'
+import type { Parent, ParentOf } from '../core/parent.ts'
+
+/** What came of asking Prefect in time: its answer, nothing yet, or an error. */
+export type LookedUp =
+  | { readonly kind: 'answered'; readonly parent: Parent }
+  | { readonly kind: 'late'; readonly deadlineMs: number }
+  | { readonly kind: 'failed'; readonly error: unknown }
+
+/** Asks for the parent of a flow run. Always resolves, and by its deadline. */
+export type LookUp = (flowRunId: string) => Promise<LookedUp>
+
+/**
+ * Puts a deadline on `parentOf`. The signal aborts then, but the answer is not waited for either way: a look-up that
+ * ignores its signal must not hold up an admission, and may still fill a cache for the next one.
+ */
+export function createLookUp(parentOf: ParentOf, deadlineMs: number): LookUp {
+  return async flowRunId => {
+    const deadline = new AbortController()
+    const late = Promise.withResolvers<LookedUp>()
+    const timer = setTimeout(() => {
+      deadline.abort()
+      late.resolve({ kind: 'late', deadlineMs })
+    }, deadlineMs)
+    try {
+      return await Promise.race([answer(parentOf, flowRunId, deadline.signal), late.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+async function answer(parentOf: ParentOf, flowRunId: string, signal: AbortSignal): Promise<LookedUp> {
+  try {
+    const parent = await parentOf(flowRunId, signal)
+    return isSensible(parent) ? { kind: 'answered', parent } : nonsense(flowRunId)
+  } catch (error) {
+    return { kind: 'failed', error }
+  }
+}
+
+/** The id becomes a label value: what is no UUID might be refused by the apiserver, and the pod with it. */
+const isSensible = (parent: Parent): boolean => parent.kind !== 'subflow' || isUuid(parent.parentTaskRunId)
+
+const nonsense = (flowRunId: string): LookedUp => ({
+  kind: 'failed',
+  error: new TypeError(`Prefect's parent task run of flow run ${flowRunId} is no UUID`),
+})

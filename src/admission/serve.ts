@@ -1,0 +1,91 @@
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import { FLOW_RUN_ID_LABEL } from '../core/names.ts'
+import type { Decide } from './decide.ts'
+import { passWithWarning } from './decision.ts'
+import type { Decision, Outcome } from './decision.ts'
+import type { AdmissionMetrics } from './metrics.ts'
+import { answerOf } from './response.ts'
+import type { AnsweredReview } from './response.ts'
+import { parseReview } from './review.ts'
+import type { Review } from './review.ts'
+
+export interface ServeDeps {
+  /** The path, for metrics and logs. */
+  readonly webhook: string
+  readonly decide: Decide
+  readonly metrics: AdmissionMetrics
+  /** Reviews of this webhook under way at once. */
+  readonly maxConcurrent: number
+}
+
+/**
+ * The handler of one webhook: a review in, its answer out. Throws only for a malformed review; whatever else goes
+ * wrong lets the object pass.
+ * Beyond `maxConcurrent` a review passes at once: a queue would only carry everybody beyond the apiserver's time-out.
+ * A dry run needs no other way: nothing here has side effects.
+ */
+export function createServe({ webhook, decide, metrics, maxConcurrent }: ServeDeps) {
+  let underWay = 0
+  const count = (change: 1 | -1): void => {
+    underWay += change
+    metrics.inFlight(webhook, underWay)
+  }
+  const decideSafely = async (review: Review): Promise<Decision> => {
+    try {
+      return await decide(review)
+    } catch (error) {
+      metrics.panicked()
+      return { ...DEFECT, error }
+    }
+  }
+  const decideWithinBounds = async (review: Review): Promise<Decision> => {
+    if (underWay >= maxConcurrent) return OVERLOADED
+    count(1)
+    const decision = await decideSafely(review)
+    count(-1)
+    return decision
+  }
+  return async (request: FastifyRequest): Promise<AnsweredReview> => {
+    const review = parseReview(request.body)
+    const decision = await decideWithinBounds(review)
+    metrics.decided(review.kind, decision.outcome)
+    log(request.log, { webhook, review, decision })
+    return answerOf(review.uid, decision)
+  }
+}
+
+const OVERLOADED = passWithWarning(
+  'overloaded',
+  'too many admission requests at once: checked and labelled later',
+)
+
+const DEFECT = passWithWarning('error', 'internal error, see its log: checked and labelled later')
+
+/** Outcomes somebody may want to act upon, or to see. What passes by without a word is for debugging. */
+const LEVELS: Readonly<Partial<Record<Outcome, 'info' | 'warn' | 'error'>>> = {
+  labelled: 'info',
+  invalid_flow_run_id: 'warn',
+  lookup_late: 'warn',
+  lookup_failed: 'warn',
+  warned: 'warn',
+  denied: 'warn',
+  overloaded: 'warn',
+  error: 'error',
+}
+
+function log(
+  logger: FastifyBaseLogger,
+  { webhook, review, decision }: { webhook: string; review: Review; decision: Decision },
+): void {
+  const { uid, kind, operation, namespace, name, dryRun } = review
+  const { outcome, warnings, denial, error } = decision
+  const fields = { webhook, uid, kind, operation, namespace, name, dryRun, outcome, warnings, denial }
+  const flowRunId = review.object?.metadata.labels?.[FLOW_RUN_ID_LABEL]?.slice(0, UUID_LENGTH)
+  logger[LEVELS[outcome] ?? 'debug'](
+    { ...fields, flowRunId, ...(error !== undefined && { err: error }) },
+    'reviewed',
+  )
+}
+
+/** Cut to what a real one takes: the value is not validated yet and may be of any length. */
+const UUID_LENGTH = 36
