@@ -1,0 +1,143 @@
+import { z } from 'zod'
+import type { JobFact, PodFact } from '../core/facts.ts'
+import type { ContainerState, ContainerStatus, Pod } from '../core/objects.ts'
+import { DEAD_PODS } from './annotations.ts'
+
+/** A Job's last pods explain its end; an annotation is no archive. */
+const MOST_PODS = 3
+
+/** Of a container's own words, as much as a diagnosis will quote. */
+const MESSAGE_LENGTH = 300
+
+const optionalText = z.exactOptional(z.string())
+const optionalNumber = z.exactOptional(z.number())
+
+const state = z.object({
+  terminated: z.exactOptional(
+    z.object({
+      exitCode: z.number(),
+      signal: optionalNumber,
+      reason: optionalText,
+      message: optionalText,
+      startedAt: optionalNumber,
+      finishedAt: optionalNumber,
+    }),
+  ),
+})
+
+const statuses = z.array(z.object({ name: z.string(), restartCount: z.number(), state, lastState: state }))
+
+const containers = z.array(
+  z.object({ name: z.string(), memoryLimit: optionalText, restartPolicy: optionalText }),
+)
+
+/** A pod that ended, in the shape of a pod: what a diagnosis reads of it. */
+const deadPod = z.object({
+  metadata: z.object({ name: z.string(), uid: z.string(), creationTimestamp: z.number() }),
+  spec: z.object({ nodeName: optionalText, initContainers: containers, containers }),
+  status: z.object({
+    phase: z.literal('Failed'),
+    reason: optionalText,
+    message: optionalText,
+    conditions: z.array(
+      z.object({ type: z.literal('DisruptionTarget'), status: z.literal('True'), reason: optionalText }),
+    ),
+    initContainerStatuses: statuses,
+    containerStatuses: statuses,
+  }),
+})
+
+type DeadPod = z.infer<typeof deadPod>
+
+const deadPods = z.array(deadPod).max(MOST_PODS)
+
+/**
+ * The annotation that remembers how a Job's pods failed, or `undefined` where none has: a healthy run costs no
+ * write. Pods that are there now win over what was remembered; of each the fields that a diagnosis reads, and only
+ * the last few of them.
+ */
+export function rememberPods(fact: JobFact, pods: readonly PodFact[]): string | undefined {
+  const now = pods
+    .filter(pod => isOf(pod, fact) && pod.pod.status.phase === 'Failed')
+    .map(({ pod }) => compact(pod))
+  const present = new Set(now.map(({ metadata }) => metadata.uid))
+  const before = readMemory(fact).filter(({ metadata }) => !present.has(metadata.uid))
+  const latest = [...before, ...now]
+    .toSorted((a, b) => a.metadata.creationTimestamp - b.metadata.creationTimestamp)
+    .slice(-MOST_PODS)
+  return latest.length === 0 ? undefined : JSON.stringify(latest)
+}
+
+/** The pods that their Jobs remember and that are no longer there. */
+export function rememberedPods(jobs: readonly JobFact[], pods: readonly PodFact[]): readonly PodFact[] {
+  const present = new Set(pods.map(({ pod }) => pod.metadata.uid))
+  return jobs.flatMap(fact =>
+    readMemory(fact)
+      .filter(({ metadata }) => !present.has(metadata.uid))
+      .map(dead => ({
+        pod: expand(dead, fact),
+        gone: { at: dead.metadata.creationTimestamp, finalStateUnknown: false },
+      })),
+  )
+}
+
+/** An annotation that somebody rewrote is no memory: it is passed over, and written anew with the next pod. */
+function readMemory({ job }: JobFact): readonly DeadPod[] {
+  const text = job.metadata.annotations[DEAD_PODS]
+  if (text === undefined) return []
+  try {
+    return deadPods.safeParse(JSON.parse(text)).data ?? []
+  } catch {
+    return []
+  }
+}
+
+const isOf = ({ pod }: PodFact, { job }: JobFact): boolean =>
+  pod.metadata.ownerReferences.some(owner => owner.uid === job.metadata.uid)
+
+function compact({ metadata, spec, status }: Pod): DeadPod {
+  const dead = {
+    metadata: { name: metadata.name, uid: metadata.uid, creationTimestamp: metadata.creationTimestamp },
+    spec,
+    status: {
+      ...status,
+      ...(status.message !== undefined && { message: shortened(status.message) }),
+      conditions: status.conditions.filter(
+        ({ type, status: is }) => type === 'DisruptionTarget' && is === 'True',
+      ),
+      initContainerStatuses: status.initContainerStatuses.map(compactStatus),
+      containerStatuses: status.containerStatuses.map(compactStatus),
+    },
+  }
+  return deadPod.parse(dead)
+}
+
+const compactStatus = (status: ContainerStatus): ContainerStatus => ({
+  ...status,
+  state: compactState(status.state),
+  lastState: compactState(status.lastState),
+})
+
+function compactState({ terminated }: ContainerState): ContainerState {
+  if (!terminated) return {}
+  const { message } = terminated
+  return { terminated: { ...terminated, ...(message !== undefined && { message: shortened(message) }) } }
+}
+
+const shortened = (text: string): string => text.slice(0, MESSAGE_LENGTH)
+
+function expand({ metadata, spec, status }: DeadPod, { job }: JobFact): Pod {
+  const { namespace, name, uid, labels } = job.metadata
+  return {
+    metadata: {
+      ...metadata,
+      namespace,
+      resourceVersion: 'remembered',
+      labels,
+      annotations: {},
+      ownerReferences: [{ kind: 'Job', name, uid, controller: true }],
+    },
+    spec,
+    status,
+  }
+}
