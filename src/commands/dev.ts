@@ -1,0 +1,55 @@
+import { isIP } from 'node:net'
+import { createLocalCertificates } from '../certificates/local.ts'
+import type { Foundation } from './foundation.ts'
+import { createRegistration, readManifests } from './registration.ts'
+import type { ServeOptions } from './serve.ts'
+import { serve } from './serve.ts'
+
+export interface DevOptions {
+  /** Under which address the API server reaches this machine. */
+  readonly host: string
+  /** Folder of the certificates; made where missing. */
+  readonly certificateDir: URL
+}
+
+/** An API server that does not answer while we stop must not keep us. */
+const REMOVAL_MS = 10_000
+
+/** What holds here where nothing is set: no Service, no namespace of our own, and somebody is watching. */
+export const DEV_ENVIRONMENT = {
+  LIFEGUARD_NAMESPACE: 'default',
+  LIFEGUARD_SERVICE: 'prefect-lifeguard-dev',
+  LIFEGUARD_LOG_FORMAT: 'pretty',
+  LIFEGUARD_DRAIN: '0s',
+} as const
+
+/**
+ * The same process on this machine, against the current kubeconfig: certificates under certs/, the webhooks
+ * registered by URL for as long as it runs.
+ */
+export async function dev(
+  foundation: Foundation,
+  { host, certificateDir }: DevOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kubernetes, logger } = foundation
+  const names = isIP(host) === 0 ? { dnsNames: [host] } : { ipAddresses: [host] }
+  const certificates = await createLocalCertificates(certificateDir.pathname, names)
+  const registration = createRegistration(kubernetes, await readManifests())
+  const options: ServeOptions = {
+    certificates: {
+      start: () => Promise.resolve(certificates),
+      readiness: () => [{ name: 'certificate', ok: true, detail: certificateDir.pathname }],
+    },
+    onListening: async port => {
+      const base = `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+      await registration.apply({ base, caBundle: certificates.caBundle }, signal)
+      logger.info({ base }, 'registered the webhooks; Ctrl-C takes them away again')
+    },
+    onStopping: async () => {
+      await registration.remove(AbortSignal.timeout(REMOVAL_MS))
+      logger.info('took the registration of the webhooks away')
+    },
+  }
+  await serve(foundation, options, signal)
+}

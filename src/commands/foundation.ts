@@ -1,0 +1,54 @@
+import { KubeConfig } from '@kubernetes/client-node'
+import type { Logger } from 'pino'
+import { Registry } from 'prom-client'
+import type { Config } from '../config.ts'
+import type { Access } from '../kubernetes/access.ts'
+import { createAccess } from '../kubernetes/access.ts'
+import type { KubernetesApi } from '../kubernetes/api.ts'
+import { createKubernetesApi } from '../kubernetes/api.ts'
+import type { KubernetesMetrics } from '../kubernetes/metrics.ts'
+import { createKubernetesMetrics } from '../kubernetes/metrics.ts'
+import { createLogger } from '../operations/logger.ts'
+import type { PrefectClient } from '../prefect/client.ts'
+import { createPrefectClient } from '../prefect/client.ts'
+
+/** What every command stands on: settings, a log, and the two APIs. */
+export interface Foundation {
+  readonly config: Config
+  readonly logger: Logger
+  readonly registry: Registry
+  readonly access: Access
+  readonly kubernetes: KubernetesApi
+  readonly kubernetesMetrics: KubernetesMetrics
+  readonly prefect: PrefectClient
+  /** Lets go of all connections. */
+  readonly close: () => Promise<void>
+}
+
+/** Opens nothing yet: both APIs connect with the first request. The kubeconfig is the environment's, or the pod's. */
+export function createFoundation(config: Config): Foundation {
+  const logger = createLogger(config.log)
+  const registry = new Registry()
+  const kubeConfig = new KubeConfig()
+  kubeConfig.loadFromDefault()
+  const kubernetesMetrics = createKubernetesMetrics(registry)
+  const access = createAccess({ kubeConfig, metrics: kubernetesMetrics, userAgent: 'prefect-lifeguard' })
+  const kubernetes = createKubernetesApi({ access, namespaces: config.namespaces })
+  const prefect = createPrefectClient({
+    ...config.prefect,
+    registry,
+    logger: logger.child({ api: 'prefect' }),
+  })
+  return {
+    config,
+    logger,
+    registry,
+    access,
+    kubernetes,
+    kubernetesMetrics,
+    prefect,
+    close: async () => {
+      await Promise.all([prefect.close(), access.close()])
+    },
+  }
+}

@@ -1,0 +1,31 @@
+import type { Logger } from 'pino'
+import { pino, stdTimeFunctions } from 'pino'
+import pretty from 'pino-pretty'
+
+export interface LogOptions {
+  readonly level: string
+  /** `json` for machines, `pretty` for people. */
+  readonly format: 'json' | 'pretty'
+}
+
+/** Where a secret could stand in an object that an error carries along. */
+const SECRET_PATHS = [
+  'authorization',
+  'headers.authorization',
+  '*.authorization',
+  '*.headers.authorization',
+  'apiKey',
+  '*.apiKey',
+]
+
+/** The process's logger: one JSON object a line on standard output, or lines for people. */
+export function createLogger({ level, format }: LogOptions): Logger {
+  const options = {
+    level,
+    base: {},
+    timestamp: stdTimeFunctions.isoTime,
+    redact: { paths: SECRET_PATHS, censor: '(redacted)' },
+  }
+  if (format === 'json') return pino(options)
+  return pino(options, pretty({ translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', sync: true }))
+}
