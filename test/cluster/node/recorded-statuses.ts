@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { pods } from '../resources.ts'
+import type { Pod } from '../resources.ts'
+
+const RECORDED = new URL('../../fixtures/recorded/', import.meta.url)
+
+const lineSchema = z.object({ object: pods.schema })
+
+/** What differs between any two pods that fare the same: left out. */
+const LEFT_OUT = new Set([
+  ...['qosClass', 'lastTransitionTime', 'image', 'volumeMounts', 'resources', 'allocatedResources'],
+  ...['podIP', 'podIPs', 'hostIP', 'hostIPs'],
+])
+/** What differs, but must be there or not be there: told apart from its absence only. */
+const PRESENCE = new Set(['startTime', 'startedAt', 'finishedAt', 'containerID', 'imageID'])
+
+/**
+ * The statuses a real kubelet wrote for the first pod of a recording, in order, each one that is not like the one before
+ * it; up to the first that matches `until`.
+ */
+export async function recordedStatuses(recording: string, until?: RegExp): Promise<object[]> {
+  const text = await readFile(new URL(`${recording}/pods.ndjson`, RECORDED), 'utf8')
+  const all = text
+    .trim()
+    .split('\n')
+    .map(line => lineSchema.parse(JSON.parse(line)).object)
+  const statuses = all.filter(({ metadata }) => metadata.uid === all[0]?.metadata.uid).map(normalStatus)
+  const different = statuses.filter(
+    (status, index) => index === 0 || JSON.stringify(status) !== JSON.stringify(statuses[index - 1]),
+  )
+  const last = until ? different.findIndex(status => until.test(JSON.stringify(status))) : -1
+  return last === -1 ? different : different.slice(0, last + 1)
+}
+
+/** A pod's status with everything of this one pod taken out, and what an object or list of conditions is ordered by. */
+export function normalStatus({ metadata: { name, namespace, uid }, status }: Pod): object {
+  const text = JSON.stringify({ ...status, hasIP: 'podIP' in status }, (key, value: unknown) =>
+    simplify(key, value),
+  )
+  return JSON.parse(text.replaceAll(`${name}_${namespace}(${uid})`, '<pod>'))
+}
+
+function simplify(key: string, value: unknown): unknown {
+  if (LEFT_OUT.has(key)) return undefined
+  if (PRESENCE.has(key)) return value === '' || value === null ? value : '<some>'
+  if (key === 'conditions' && Array.isArray(value)) {
+    return value.toSorted((a: { type: string }, b: { type: string }) => a.type.localeCompare(b.type))
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a.localeCompare(b)))
+}
+
+export function isProcessAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
