@@ -61,15 +61,24 @@ export function createListener(
  */
 export function createUnusedConnections(server: Server): () => void {
   const unused = new Set<Socket>()
+  let isEnding = false
   server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
     unused.add(socket)
     socket.once('close', () => unused.delete(socket))
+    if (isEnding) socket.setTimeout(LAST_REQUEST_MS, () => socket.destroy())
   })
-  server.on('request', ({ socket }) => unused.delete(socket))
+  server.on('request', ({ socket }) => {
+    unused.delete(socket)
+    socket.setTimeout(0)
+  })
   return () => {
+    isEnding = true
     for (const socket of unused) socket.destroy()
   }
 }
+
+/** Who was still shaking hands when everything ended gets this long for the request behind it. */
+const LAST_REQUEST_MS = 1_000
 
 /**
  * Everything a TLS context is made of. `setSecureContext` starts from nothing, so a renewed certificate needs the

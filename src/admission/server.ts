@@ -84,16 +84,19 @@ function webhooks(options: AdmissionOptions): Readonly<Record<string, Decide>> {
 
 /**
  * kube-apiserver goes on using its open connections to a pod that is shutting down (kubernetes/kubernetes#127335), and
- * loses the request if one is closed under it. So connections end one by one, each after an answer.
+ * loses the request if one is closed under it. So connections end one by one, each after an answer. The header is set
+ * with the answer, not with the request: one that came in before would keep its connection, and `close` wait for it.
  */
 function createDrain(app: FastifyInstance): () => void {
-  let draining = false
-  app.addHook('onRequest', async (_request, reply) => {
-    if (draining) reply.header('connection', 'close')
-  })
-  return () => {
-    draining = true
+  let isDraining = false
+  const drain = (): void => {
+    isDraining = true
   }
+  app.addHook('onSend', async (_request, reply) => {
+    if (isDraining) reply.header('connection', 'close')
+  })
+  app.addHook('preClose', async () => drain())
+  return drain
 }
 
 function measure(app: FastifyInstance, metrics: AdmissionMetrics): void {

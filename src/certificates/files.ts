@@ -1,18 +1,15 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-
-/** A certificate and its key, PEM. */
-interface Pair {
-  readonly cert: string
-  readonly key: string
-}
+import { Registry } from 'prom-client'
+import { isValidAt, readKeyPair } from './authority.ts'
+import type { KeyPair } from './authority.ts'
+import { createCertificateMetrics } from './metrics.ts'
 
 export interface FileCertificates {
   /** Resolves with the pair as it is; `onLeaf` is told of every later one until the signal aborts. */
-  readonly start: (onLeaf: (pair: Pair) => void, signal: AbortSignal) => Promise<Pair>
+  readonly start: (onLeaf: (pair: KeyPair) => void, signal: AbortSignal) => Promise<KeyPair>
   /** For readiness. */
   readonly hasValidLeaf: () => boolean
 }
@@ -20,6 +17,9 @@ export interface FileCertificates {
 export interface FileCertificatesOptions {
   readonly dir: string
   readonly logger: Logger
+  /** Where the expiry is exported; nowhere if absent. */
+  readonly registry?: Registry
+  readonly now?: () => Date
   readonly pollMs?: number
 }
 
@@ -30,47 +30,52 @@ const POLL_MS = 10_000
  * `tls.crt` and `tls.key` in a folder that somebody else renews, such as cert-manager. Both are read as a pair, and
  * the last good pair stays where a new one does not fit together (controller-runtime's certwatcher does the same).
  */
-export function createFileCertificates({
-  dir,
-  logger,
-  pollMs = POLL_MS,
-}: FileCertificatesOptions): FileCertificates {
-  let shown: Pair | undefined
-  const look = async (onLeaf: (pair: Pair) => void): Promise<void> => {
+export function createFileCertificates(options: FileCertificatesOptions): FileCertificates {
+  const { dir, logger, registry = new Registry(), now = () => new Date(), pollMs = POLL_MS } = options
+  const metrics = createCertificateMetrics(registry)
+  let shown: KeyPair | undefined
+  const show = (pair: KeyPair): KeyPair => {
+    shown = pair
+    metrics.expires('leaf', pair)
+    return pair
+  }
+  const look = async (onLeaf: (pair: KeyPair) => void): Promise<void> => {
     try {
       const pair = await readPair(dir)
-      if (pair.cert !== shown?.cert) onLeaf(pair)
-      shown = pair
+      if (pair.cert !== shown?.cert) onLeaf(show(pair))
     } catch (err) {
+      metrics.failed('leaf')
       logger.warn({ err, dir }, 'could not read the certificate anew; the last good pair stays')
-    }
-  }
-  const follow = async (onLeaf: (pair: Pair) => void, signal: AbortSignal): Promise<void> => {
-    while (!signal.aborted) {
-      // oxlint-disable-next-line no-await-in-loop -- one look after the other
-      await sleep(pollMs, undefined, { signal, ref: false }).catch(() => undefined)
-      // oxlint-disable-next-line no-await-in-loop -- as above
-      await look(onLeaf)
     }
   }
   return {
     start: async (onLeaf, signal) => {
-      shown = await readPair(dir)
-      void follow(onLeaf, signal)
-      return shown
+      const first = show(await readPair(dir))
+      void follow(() => look(onLeaf), { pollMs, signal })
+      return first
     },
-    hasValidLeaf: () =>
-      shown !== undefined && new Date(new X509Certificate(shown.cert).validTo).getTime() > Date.now(),
+    hasValidLeaf: () => shown !== undefined && isValidAt(shown, now()),
   }
 }
 
-async function readPair(dir: string): Promise<Pair> {
-  const [cert, key] = await Promise.all(['tls.crt', 'tls.key'].map(name => readFile(join(dir, name), 'utf8')))
-  if (
-    cert === undefined ||
-    key === undefined ||
-    !new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
-  )
-    throw new Error(`${dir}: tls.key is not the key of tls.crt`)
-  return { cert, key }
+async function follow(
+  look: () => Promise<void>,
+  { pollMs, signal }: { readonly pollMs: number; readonly signal: AbortSignal },
+): Promise<void> {
+  while (!signal.aborted) {
+    // oxlint-disable-next-line no-await-in-loop -- one look after the other
+    await look()
+    // oxlint-disable-next-line no-await-in-loop -- as above
+    await sleep(pollMs, undefined, { signal, ref: false }).catch(() => undefined)
+  }
+}
+
+async function readPair(dir: string): Promise<KeyPair> {
+  const [cert, key] = await Promise.all([
+    readFile(join(dir, 'tls.crt'), 'utf8'),
+    readFile(join(dir, 'tls.key'), 'utf8'),
+  ])
+  const pair = readKeyPair(cert, key)
+  if (pair === undefined) throw new Error(`${dir}: tls.crt and tls.key are no certificate and its key`)
+  return pair
 }

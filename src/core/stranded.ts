@@ -27,12 +27,7 @@ export function strandedOf(
  * the pod will be gone (kubernetes.io, API concepts). A pod that was never bound has no node to be lost with.
  */
 export const overduePods = (pods: readonly PodFact[], now: Instant): readonly PodFact[] =>
-  pods.filter(
-    fact =>
-      mayRun(fact) &&
-      fact.pod.spec.nodeName !== undefined &&
-      (fact.pod.metadata.deletionTimestamp ?? Infinity) < now,
-  )
+  pods.filter(fact => mayRun(fact) && fact.pod.spec.nodeName !== undefined && dueOf(fact) < now)
 
 /** A pod whose processes may still run: neither Succeeded nor Failed, be it Terminating, be its Job gone. */
 export const mayRun = ({ pod, gone }: PodFact): boolean =>
@@ -42,4 +37,7 @@ const nodeOf = ({ pod }: PodFact, nodes: readonly Node[]): Node | undefined =>
   nodes.find(node => node.name === pod.spec.nodeName)
 
 const sinceOf = (fact: PodFact, nodes: readonly Node[]): Instant =>
-  Math.max(fact.pod.metadata.deletionTimestamp ?? 0, nodeOf(fact, nodes)?.readySince ?? 0)
+  Math.max(dueOf(fact), nodeOf(fact, nodes)?.readySince ?? 0)
+
+/** When a pod is due to be gone; never, where nobody asked for its end. */
+const dueOf = ({ pod }: PodFact): Instant => pod.metadata.deletionTimestamp ?? Infinity

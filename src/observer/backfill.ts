@@ -21,7 +21,7 @@ export interface Meta {
 }
 
 /** Objects with a flow run and without a parent label, as a watch of `prefect.io/flow-run-id,!prefect.io/parent-task-run-id` has them. */
-export interface Unlabelled {
+interface Unlabelled {
   readonly list: () => Iterable<Meta>
   /** By the value of `prefect.io/flow-run-id`. */
   readonly byIndex: (flowRunId: string) => readonly Meta[]

@@ -6,14 +6,14 @@ import type { Verdict } from '../core/verdict.ts'
 import { measureQueues, type MeasureQueue } from './queue-metrics.ts'
 
 /** How one reconciliation ended; controller-runtime's words. */
-export type ReconcileResult = 'success' | 'requeue_after' | 'error'
+type ReconcileResult = 'success' | 'requeue_after' | 'error'
 
 /** What became of an object that admission missed, or of its run. */
 export type BackfillOutcome =
   'applied' | 'unchanged' | 'gone' | 'conflict' | 'failed' | 'topLevel' | 'notFound' | 'noUuid'
 
 /** How one comparison of Prefect with the cluster ended. */
-export type ScanResult = 'complete' | 'truncated' | 'failed'
+type ScanResult = 'complete' | 'truncated' | 'failed'
 
 /** Everything the observer counts; the watches, leadership and both APIs have metrics of their own. */
 export interface ObserverMetrics {

@@ -33,7 +33,7 @@ export interface OrphanScan {
 /** So that replicas and clusters that share a Prefect do not ask in step. */
 const JITTER = 0.2
 
-/** 200 requests, spread by the client's rate limit; about ten times what one Prefect server carries. */
+/** 200 requests of 50 runs each: the better part of a minute's requests at 300 a minute. */
 const MOST_RUNS = 10_000
 
 /** Orphans that were told of; about 2 MB when full. */

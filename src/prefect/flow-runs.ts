@@ -84,7 +84,7 @@ interface Search {
  * The rows that match, page by page. Runs that end or begin meanwhile move the others, so that one may be missed, or
  * come twice.
  */
-const search = async function* (api: Api, wanted: Search, offset = 0): AsyncGenerator<unknown> {
+const search = async function* (api: Api, wanted: Search, offset = 0): AsyncGenerator {
   const limit = Math.min(RUNS_PER_REQUEST, wanted.limit - offset)
   if (limit <= 0) return
   const page: Filter = { ...wanted.filter, sort: 'ID_DESC', offset, limit }

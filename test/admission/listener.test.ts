@@ -134,23 +134,30 @@ t.test('draining ends a kept connection after an answer, and none before', async
   )
 })
 
-t.test(
-  'closing waits for what is under way, and not for connections that are idle or were never used',
-  async t => {
-    const { server, tls, mutate } = await listening(t, { parentOf: hanging, lookupDeadlineMs: 200 })
-    const agent = new Agent({ keepAlive: true })
-    t.teardown(() => agent.destroy())
-    await mutate({ agent })
-    const unused = await handshake(tls)
-    unused.on('error', () => undefined)
-    const underWay = mutate({ agent: false })
-    await once(server.server, 'request')
-    server.drain()
-    await server.close()
-    t.equal((await underWay).status, 200)
-    await t.rejects(mutate({ agent: false }), { code: 'ECONNREFUSED' })
-  },
-)
+for (const isDrained of [true, false]) {
+  t.test(
+    `closing ${isDrained ? 'after' : 'without'} draining waits for requests, not for connections`,
+    async t => {
+      const { server, tls, mutate } = await listening(t, { parentOf: hanging, lookupDeadlineMs: 200 })
+      const agent = new Agent({ keepAlive: true })
+      t.teardown(() => agent.destroy())
+      await mutate({ agent })
+      const unused = await handshake(tls)
+      // Two on kept connections: the one that is idle now, and a new one.
+      const underWay = [mutate({ agent }), mutate({ agent })]
+      await once(server.server, 'request')
+      await once(server.server, 'request')
+      // Its handshake is under way while everything closes, and no request follows.
+      const late = connect({ ...tls })
+      for (const socket of [unused, late]) socket.on('error', () => undefined)
+      await once(server.server, 'connection')
+      if (isDrained) server.drain()
+      await server.close()
+      t.match(await Promise.all(underWay), [{ status: 200 }, { status: 200 }])
+      await t.rejects(mutate({ agent: false }), { code: 'ECONNREFUSED' })
+    },
+  )
+}
 
 t.test('plain HTTP, which only tests use, has no certificate to renew', async t => {
   const { server } = serverOf()

@@ -80,7 +80,12 @@ export interface Api {
 }
 
 export interface NewObject {
-  readonly metadata: { readonly name?: string; readonly generateName?: string; readonly namespace?: string }
+  readonly metadata: {
+    readonly name?: string
+    readonly generateName?: string
+    readonly namespace?: string
+    readonly [field: string]: unknown
+  }
   readonly [field: string]: unknown
 }
 

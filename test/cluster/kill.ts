@@ -38,6 +38,14 @@ async function isMarked(pid: string, marker: string): Promise<boolean> {
   return `\0${environment}`.includes(`\0${marker}\0`)
 }
 
+/** Whether a process runs: one that has ended and that nobody has asked about (a zombie) does not. Linux only. */
+export async function isAlive(pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+  // The name, in parentheses, may hold anything; the state is the letter after it.
+  const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3)
+  return state !== '' && state !== 'Z' && state !== 'X'
+}
+
 function kill(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)

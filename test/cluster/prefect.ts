@@ -62,7 +62,7 @@ export interface Prefect extends AsyncDisposable {
   readonly stop: () => Promise<void>
 }
 
-export interface FlowSetUp {
+interface FlowSetUp {
   readonly workPool?: string
   /** Image named in the pods. */
   readonly image?: string

@@ -320,6 +320,7 @@ const stuck: Readonly<Record<string, Stuck>> = {
           lastSeen: at(60),
           message: 'configmap "cm" not found',
         }),
+        aWarning('FailedMount', 'a', { message: 'secret "s" not found', lastSeen: at(20) }),
         aWarning('FailedMount', 'b', { message: 'not ours', lastSeen: at(70) }),
       ],
     },

@@ -50,18 +50,19 @@ t.test("Prefect's own observer (prefect-kubernetes 0.8.0) leaves these runs hang
       verdict: 'crash JobComplete',
       with: { diagnosis: { code: 'exited_without_reporting' } },
     },
-    'the Job of attempt 2 failed beside the Complete one of attempt 1 (default settings: SIGTERM exits with 0)': {
-      world: {
-        jobs: [
-          job({ name: 'etl-1', created: -60, complete: true, ended: -30 }),
-          job({ name: 'etl-2', failed: 'BackoffLimitExceeded' }),
-        ],
-        pods: [pod({ of: 'etl-2', oom: true })],
-        run: run({ names: 'etl-2', runCount: 2 }),
+    'the Job of attempt 2 failed beside the Complete one of attempt 1 (default settings: SIGTERM exits with 0)':
+      {
+        world: {
+          jobs: [
+            job({ name: 'etl-1', created: -60, complete: true, ended: -30 }),
+            job({ name: 'etl-2', failed: 'BackoffLimitExceeded' }),
+          ],
+          pods: [pod({ of: 'etl-2', oom: true })],
+          run: run({ names: 'etl-2', runCount: 2 }),
+        },
+        verdict: 'crash JobFailed',
+        with: { job: { name: 'etl-2' }, diagnosis: { code: 'oom_killed' } },
       },
-      verdict: 'crash JobFailed',
-      with: { job: { name: 'etl-2' }, diagnosis: { code: 'oom_killed' } },
-    },
     'the process died while it waited to retry by itself': {
       world: {
         jobs: [job({ failed: 'BackoffLimitExceeded' })],
@@ -182,15 +183,18 @@ t.test("Prefect's own observer ends these live runs, or would have", async t => 
   })
 })
 
-t.test('a run without heartbeats is alive while its pod is (PrefectHQ/prefect#16459, #18653, #20887, #21932)', async t => {
-  showThat(t, {
-    'its event loop is blocked, or events do not arrive': {
-      world: { now: 7200, jobs: [job()], pods: [pod()] },
-      verdict: 'nothing JobIsActive',
-      asked: [],
-    },
-  })
-})
+t.test(
+  'a run without heartbeats is alive while its pod is (PrefectHQ/prefect#16459, #18653, #20887, #21932)',
+  async t => {
+    showThat(t, {
+      'its event loop is blocked, or events do not arrive': {
+        world: { now: 7200, jobs: [job()], pods: [pod()] },
+        verdict: 'nothing JobIsActive',
+        asked: [],
+      },
+    })
+  },
+)
 
 t.test('others have been wrong about these', async t => {
   const dead = job({ failed: 'BackoffLimitExceeded' })
@@ -235,17 +239,18 @@ t.test('others have been wrong about these', async t => {
       world: { jobs: UNKNOWN, pods: UNKNOWN },
       verdict: 'requeue JobsUnknown',
     },
-    'a run is ended because it does not start, and then its pod starts (dagster-io/dagster#15325, flyteorg/flyte#3239)': {
-      world: {
-        now: 700,
-        run: run({ state: 'Pending@0', runCount: 0 }),
-        jobs: [job()],
-        pods: [pod({ waiting: 'ImagePullBackOff' })],
-        settings: { stuckStart: 'crash-and-suspend' },
+    'a run is ended because it does not start, and then its pod starts (dagster-io/dagster#15325, flyteorg/flyte#3239)':
+      {
+        world: {
+          now: 700,
+          run: run({ state: 'Pending@0', runCount: 0 }),
+          jobs: [job()],
+          pods: [pod({ waiting: 'ImagePullBackOff' })],
+          settings: { stuckStart: 'crash-and-suspend' },
+        },
+        verdict: 'crash StartIsStuck',
+        with: { suspend: true },
       },
-      verdict: 'crash StartIsStuck',
-      with: { suspend: true },
-    },
     'out of memory and preempted look the same by exit code (dagster-io/dagster#34207)': {
       world: {
         jobs: [dead],

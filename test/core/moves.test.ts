@@ -33,10 +33,20 @@ t.test("Prefect's retries come first, by Prefect's own arithmetic", async t => {
       'the first of two tries': {
         world: dead({ runCount: 1, retries: 1, retryDelaySeconds: 12.5 }),
         verdict: 'newAttempt RetriesAreLeft',
-        with: { delayMs: 12_500, replaceRetryType: false, attempt: 1, maxAttempts: 5, observed: state('Running@5') },
+        with: {
+          delayMs: 12_500,
+          replaceRetryType: false,
+          attempt: 1,
+          maxAttempts: 5,
+          observed: state('Running@5'),
+        },
         asked: ['flowRun', 'cluster', 'states'],
       },
-      'no delay is set': { world: dead({ retries: 1 }), verdict: 'newAttempt RetriesAreLeft', with: { delayMs: 0 } },
+      'no delay is set': {
+        world: dead({ retries: 1 }),
+        verdict: 'newAttempt RetriesAreLeft',
+        with: { delayMs: 0 },
+      },
       'the second of two tries': { world: dead({ runCount: 2, retries: 1 }), verdict: 'crash JobFailed' },
       'no retries': { world: dead({ runCount: 1, retries: 0 }), verdict: 'crash JobFailed' },
       'retries that were never set': { world: dead({ runCount: 1 }), verdict: 'crash JobFailed' },
@@ -68,7 +78,10 @@ t.test("Prefect's retries come first, by Prefect's own arithmetic", async t => {
         verdict: 'requeue StateHistoryUnknown',
       },
       'it Completed its Job and never reported': {
-        world: dead({ retries: 1 }, { now: 90, jobs: [job({ complete: true })], pods: [pod({ exitCode: 0 })] }),
+        world: dead(
+          { retries: 1 },
+          { now: 90, jobs: [job({ complete: true })], pods: [pod({ exitCode: 0 })] },
+        ),
         verdict: 'newAttempt RetriesAreLeft',
       },
       'reported only': {
@@ -90,7 +103,10 @@ t.test('an attempt that never came to be Running was an attempt', async t => {
   const once = states('Scheduled@0', 'Pending@1', 'InfrastructurePending@3')
   showThat(t, {
     'without retries': { world: dead(pending, { states: once }), verdict: 'crash JobFailed' },
-    'with retries 0': { world: dead({ ...pending, retries: 0 }, { states: once }), verdict: 'crash JobFailed' },
+    'with retries 0': {
+      world: dead({ ...pending, retries: 0 }, { states: once }),
+      verdict: 'crash JobFailed',
+    },
     'with one retry': {
       world: dead({ ...pending, retries: 1 }, { states: once }),
       verdict: 'newAttempt RetriesAreLeft',
@@ -127,18 +143,24 @@ t.test('the new attempts that we cause for one run are bounded', async t => {
       verdict: 'crash NewAttemptsAreUsedUp',
     },
     'retries by Prefect itself are not ours': {
-      world: dead({ runCount: 4, retries: 100 }, {
-        states: states('Scheduled', 'Running', 'AwaitingRetry', 'Running', 'AwaitingRetry', 'Running'),
-        settings: { maxNewAttempts: 1 },
-      }),
+      world: dead(
+        { runCount: 4, retries: 100 },
+        {
+          states: states('Scheduled', 'Running', 'AwaitingRetry', 'Running', 'AwaitingRetry', 'Running'),
+          settings: { maxNewAttempts: 1 },
+        },
+      ),
       verdict: 'newAttempt RetriesAreLeft',
       with: { attempt: 1 },
     },
     'a state of another name that quotes us is no attempt': {
-      world: dead({ retries: 3 }, {
-        states: [...states('Scheduled', 'Running'), { ...state('Crashed@3'), message: ATTEMPT_MARK }],
-        settings: { maxNewAttempts: 1 },
-      }),
+      world: dead(
+        { retries: 3 },
+        {
+          states: [...states('Scheduled', 'Running'), { ...state('Crashed@3'), message: ATTEMPT_MARK }],
+          settings: { maxNewAttempts: 1 },
+        },
+      ),
       verdict: 'newAttempt RetriesAreLeft',
     },
   })
@@ -156,7 +178,10 @@ t.test('a stranded in-process retry is given to a worker', async t => {
       world: dead(stranded, { now: 90, jobs: [job({ complete: true })], pods: [pod({ exitCode: 0 })] }),
       verdict: 'newAttempt RetryIsStranded',
     },
-    'without a deployment': { world: dead({ ...stranded, hasDeployment: false }), verdict: 'crash JobFailed' },
+    'without a deployment': {
+      world: dead({ ...stranded, hasDeployment: false }),
+      verdict: 'crash JobFailed',
+    },
     'retries are not to be honoured': {
       world: dead(stranded, { settings: { honourRetries: false } }),
       verdict: 'crash JobFailed',

@@ -12,7 +12,8 @@ t.test('a UUID as Prefect writes them', async t => {
     nothing: ['', false],
     'no text': [undefined, false],
   }
-  for (const [sentence, [value, expected]] of Object.entries(values)) t.equal(isUuid(value), expected, sentence)
+  for (const [sentence, [value, expected]] of Object.entries(values))
+    t.equal(isUuid(value), expected, sentence)
 })
 
 t.test('out of the box nothing is changed, and absence proves nothing', async t => {

@@ -62,7 +62,10 @@ t.test('a pod whose Job is gone', async t => {
       verdict: 'crash PodWithoutJob',
       with: { job: undefined },
     },
-    'it is gone, too': { world: { pods: [pod({ exitCode: 137, gone: 25 })] }, verdict: 'crash PodWithoutJob' },
+    'it is gone, too': {
+      world: { pods: [pod({ exitCode: 137, gone: 25 })] },
+      verdict: 'crash PodWithoutJob',
+    },
     'its state is newer than the end of its last container': {
       world: { pods: [pod({ exitCode: 137 })], run: run({ state: 'Running@26' }) },
       verdict: 'requeue StateIsNewerThanDeath',
@@ -72,7 +75,10 @@ t.test('a pod whose Job is gone', async t => {
       verdict: 'crash PodWithoutJob',
     },
     'it ended before a container said when': {
-      world: { pods: [pod({ phase: 'Failed', unstarted: true, created: 10 })], run: run({ state: 'Pending@12' }) },
+      world: {
+        pods: [pod({ phase: 'Failed', unstarted: true, created: 10 })],
+        run: run({ state: 'Pending@12' }),
+      },
       verdict: 'crash PodWithoutJob',
     },
     'it is on a node that is lost': {
@@ -155,7 +161,12 @@ t.test('a run that is being cancelled', async t => {
         verdict: 'cancel FlowRunIsCancelling',
       },
       'reported only': {
-        world: { ...DEAD, now: 100, run: run({ state: 'Cancelling@40' }), settings: { failureState: 'report' } },
+        world: {
+          ...DEAD,
+          now: 100,
+          run: run({ state: 'Cancelling@40' }),
+          settings: { failureState: 'report' },
+        },
         verdict: 'report FlowRunIsCancelling',
         with: { would: 'cancel' },
       },
@@ -233,7 +244,9 @@ t.test('of several dead Jobs the newest one counts', async t => {
       verdict: 'crash JobComplete',
     },
     'both have the same name: the UID tells them apart': {
-      world: { jobs: [failed({ uid: 'first', ended: 10, gone: 12 }), failed({ uid: 'second', created: 15 })] },
+      world: {
+        jobs: [failed({ uid: 'first', ended: 10, gone: 12 }), failed({ uid: 'second', created: 15 })],
+      },
       verdict: 'crash JobFailed',
       with: { job: { name: 'etl', uid: 'second' } },
     },

@@ -41,7 +41,10 @@ t.test('a run lives while one of its Jobs or pods does, and Prefect is not asked
         verdict: 'nothing JobIsActive',
       },
       'a Failed condition that is False': {
-        world: { jobs: [job({ status: { conditions: [{ type: 'Failed', status: 'False' }] } })], pods: [pod()] },
+        world: {
+          jobs: [job({ status: { conditions: [{ type: 'Failed', status: 'False' }] } })],
+          pods: [pod()],
+        },
         verdict: 'nothing JobIsActive',
       },
       'a suspended Job': {
@@ -106,7 +109,10 @@ t.test('what could not be listed is unknown, never none', async t => {
         with: { afterMs: 5000 },
         asked: [],
       },
-      'pods could not be listed': { world: { jobs: [FAILED], pods: UNKNOWN }, verdict: 'requeue PodsUnknown' },
+      'pods could not be listed': {
+        world: { jobs: [FAILED], pods: UNKNOWN },
+        verdict: 'requeue PodsUnknown',
+      },
       'neither could be listed': { world: { jobs: UNKNOWN, pods: UNKNOWN }, verdict: 'requeue JobsUnknown' },
       'they are in memory, and the live list fails': {
         world: { jobs: [FAILED], pods: [pod({ exitCode: 1 })], live: { jobs: UNKNOWN, pods: UNKNOWN } },
@@ -237,7 +243,10 @@ t.test('a Job whose pods have not started is looked at again, and Events may say
   )
   showThat(t, {
     'a container that was restarted has started': {
-      world: { jobs: [job()], pods: [pod({ phase: 'Running', waiting: 'ContainerCreating', lastExitCode: 1 })] },
+      world: {
+        jobs: [job()],
+        pods: [pod({ phase: 'Running', waiting: 'ContainerCreating', lastExitCode: 1 })],
+      },
       verdict: 'nothing JobIsActive',
     },
     'a container that ended while its pod goes on has started': {
@@ -257,83 +266,86 @@ t.test('a Job whose pods have not started is looked at again, and Events may say
   })
 })
 
-t.test('a start that is stuck is told at once, and acted upon only by setting and after its grace', async t => {
-  const stuck = { run: PENDING, jobs: [job()], pods: [pod({ waiting: 'ImagePullBackOff' })] }
-  const invalid = { run: PENDING, jobs: [job()], pods: [pod({ waiting: 'InvalidImageName' })] }
-  showThat(
-    t,
-    {
-      'by default': {
-        world: { ...stuck, now: 100_000 },
-        verdict: 'report StartIsStuck',
-        with: { would: 'nothing', job: { name: 'etl', uid: 'etl' }, afterMs: undefined },
-        asked: [],
-      },
-      'with `crash`, within the grace': {
-        world: { ...stuck, now: 60, settings: { stuckStart: 'crash' } },
-        verdict: 'report StartIsStuck',
-        with: { would: 'crash', afterMs: 541_000 },
-        asked: [],
-      },
-      'with `crash`, within the grace of that diagnosis': {
-        world: { ...invalid, now: 60, settings: { stuckStart: 'crash' } },
-        verdict: 'report StartIsStuck',
-        with: { would: 'crash', afterMs: 1000 },
-      },
-    },
-    'startIsStuck',
-  )
-  showThat(
-    t,
-    {
-      'with `crash`, after the grace': {
-        world: { ...stuck, now: 601, settings: { stuckStart: 'crash' } },
-        verdict: 'crash StartIsStuck',
-        with: { suspend: false, thenFail: false, observed: PENDING.state },
-        asked: ['flowRun', 'cluster', 'states'],
-      },
-      'with `crash`, after the grace of that diagnosis': {
-        world: { ...invalid, now: 61, settings: { stuckStart: 'crash' } },
-        verdict: 'crash StartIsStuck',
-      },
-      'with `crash-and-suspend`, after the grace': {
-        world: { ...stuck, now: 700, settings: { stuckStart: 'crash-and-suspend' } },
-        verdict: 'crash StartIsStuck',
-        with: { suspend: true },
-      },
-      'no new attempt: it would be stuck again': {
-        world: { ...stuck, now: 700, run: { ...PENDING, retries: 5 }, settings: { stuckStart: 'crash' } },
-        verdict: 'crash StartIsStuck',
-      },
-      'where runs are only reported': {
-        world: { ...stuck, now: 700, settings: { stuckStart: 'crash', failureState: 'report' } },
-        verdict: 'report StartIsStuck',
-        with: { would: 'crash' },
-      },
-      'beside an older Job that has ended': {
-        world: {
-          ...stuck,
-          now: 700,
-          jobs: [job(), job({ name: 'etl-0', created: -60, failed: 'BackoffLimitExceeded' })],
-          settings: { stuckStart: 'crash' },
+t.test(
+  'a start that is stuck is told at once, and acted upon only by setting and after its grace',
+  async t => {
+    const stuck = { run: PENDING, jobs: [job()], pods: [pod({ waiting: 'ImagePullBackOff' })] }
+    const invalid = { run: PENDING, jobs: [job()], pods: [pod({ waiting: 'InvalidImageName' })] }
+    showThat(
+      t,
+      {
+        'by default': {
+          world: { ...stuck, now: 100_000 },
+          verdict: 'report StartIsStuck',
+          with: { would: 'nothing', job: { name: 'etl', uid: 'etl' }, afterMs: undefined },
+          asked: [],
         },
-        verdict: 'crash StartIsStuck',
-      },
-      'a pod without a Job': {
-        world: {
-          ...stuck,
-          now: 700,
-          run: { ...run({ names: null }), state: PENDING.state },
-          jobs: [],
-          pods: [pod({ of: null, waiting: 'ImagePullBackOff' })],
-          settings: { stuckStart: 'crash' },
+        'with `crash`, within the grace': {
+          world: { ...stuck, now: 60, settings: { stuckStart: 'crash' } },
+          verdict: 'report StartIsStuck',
+          with: { would: 'crash', afterMs: 541_000 },
+          asked: [],
         },
-        verdict: 'crash StartIsStuck',
+        'with `crash`, within the grace of that diagnosis': {
+          world: { ...invalid, now: 60, settings: { stuckStart: 'crash' } },
+          verdict: 'report StartIsStuck',
+          with: { would: 'crash', afterMs: 1000 },
+        },
       },
-    },
-    'startIsStuckTooLong',
-  )
-})
+      'startIsStuck',
+    )
+    showThat(
+      t,
+      {
+        'with `crash`, after the grace': {
+          world: { ...stuck, now: 601, settings: { stuckStart: 'crash' } },
+          verdict: 'crash StartIsStuck',
+          with: { suspend: false, thenFail: false, observed: PENDING.state },
+          asked: ['flowRun', 'cluster', 'states'],
+        },
+        'with `crash`, after the grace of that diagnosis': {
+          world: { ...invalid, now: 61, settings: { stuckStart: 'crash' } },
+          verdict: 'crash StartIsStuck',
+        },
+        'with `crash-and-suspend`, after the grace': {
+          world: { ...stuck, now: 700, settings: { stuckStart: 'crash-and-suspend' } },
+          verdict: 'crash StartIsStuck',
+          with: { suspend: true },
+        },
+        'no new attempt: it would be stuck again': {
+          world: { ...stuck, now: 700, run: { ...PENDING, retries: 5 }, settings: { stuckStart: 'crash' } },
+          verdict: 'crash StartIsStuck',
+        },
+        'where runs are only reported': {
+          world: { ...stuck, now: 700, settings: { stuckStart: 'crash', failureState: 'report' } },
+          verdict: 'report StartIsStuck',
+          with: { would: 'crash' },
+        },
+        'beside an older Job that has ended': {
+          world: {
+            ...stuck,
+            now: 700,
+            jobs: [job(), job({ name: 'etl-0', created: -60, failed: 'BackoffLimitExceeded' })],
+            settings: { stuckStart: 'crash' },
+          },
+          verdict: 'crash StartIsStuck',
+        },
+        'a pod without a Job': {
+          world: {
+            ...stuck,
+            now: 700,
+            run: { ...run({ names: null }), state: PENDING.state },
+            jobs: [],
+            pods: [pod({ of: null, waiting: 'ImagePullBackOff' })],
+            settings: { stuckStart: 'crash' },
+          },
+          verdict: 'crash StartIsStuck',
+        },
+      },
+      'startIsStuckTooLong',
+    )
+  },
+)
 
 t.test('a start that is stuck is not ended where something else of the run may live', async t => {
   const settings = { stuckStart: 'crash' } as const
@@ -428,7 +440,11 @@ t.test('a Job that we suspended ourselves is no sign of life', async t => {
       verdict: 'crash JobStopped',
     },
     'somebody resumed it': {
-      world: { now: 20, jobs: [{ job: { ...stopped.job, spec: { ...stopped.job.spec, suspend: false } } }], run: PENDING },
+      world: {
+        now: 20,
+        jobs: [{ job: { ...stopped.job, spec: { ...stopped.job.spec, suspend: false } } }],
+        run: PENDING,
+      },
       verdict: 'requeue NothingHasStarted',
     },
     'its pod is still ending': {
@@ -436,11 +452,17 @@ t.test('a Job that we suspended ourselves is no sign of life', async t => {
       verdict: 'nothing PodIsNotTerminal',
     },
     'it is the Job of an earlier attempt, and the one of this attempt failed': {
-      world: { jobs: [stopped, job({ name: 'etl-2', created: 45, failed: 'BackoffLimitExceeded', ended: 50 })] },
+      world: {
+        jobs: [stopped, job({ name: 'etl-2', created: 45, failed: 'BackoffLimitExceeded', ended: 50 })],
+      },
       verdict: 'crash JobFailed',
     },
-    'Kubernetes has not said yet since when': {
+    'its condition does not say since when': {
       world: { jobs: [job({ stopped: true, ended: null })], run: PENDING },
+      verdict: 'crash JobStopped',
+    },
+    'Kubernetes has not taken note of it yet': {
+      world: { jobs: [job({ stopped: true, status: { conditions: [] } })], run: PENDING },
       verdict: 'crash JobStopped',
     },
   })
@@ -482,7 +504,11 @@ t.test('a run whose end nobody saw may be about to report', async t => {
       verdict: 'crash JobDeleted',
     },
     'a Job that was seen to fail and then seen to go needs no wait': {
-      world: { now: 31, jobs: [job({ failed: 'BackoffLimitExceeded', gone: 31 })], pods: [pod({ exitCode: 1 })] },
+      world: {
+        now: 31,
+        jobs: [job({ failed: 'BackoffLimitExceeded', gone: 31 })],
+        pods: [pod({ exitCode: 1 })],
+      },
       verdict: 'crash JobFailed',
     },
     'a pod that was seen to end and then seen to go needs no wait': {
@@ -490,7 +516,12 @@ t.test('a run whose end nobody saw may be about to report', async t => {
       verdict: 'crash JobFailed',
     },
     'a Complete condition that does not say since when': {
-      world: { now: 60, jobs: [job({ complete: true, ended: null })], pods: [pod({ exitCode: 0 })], heartbeat: 5 },
+      world: {
+        now: 60,
+        jobs: [job({ complete: true, ended: null })],
+        pods: [pod({ exitCode: 0 })],
+        heartbeat: 5,
+      },
       verdict: 'crash JobComplete',
     },
   })

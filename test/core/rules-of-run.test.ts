@@ -99,7 +99,10 @@ t.test('runs that are none of our business', async t => {
 t.test('a watch lags behind, so a death is looked at live before anything is done', async t => {
   showThat(t, {
     'the Job of the next attempt is not in the watch yet': {
-      world: { ...DEAD, live: { jobs: [job({ failed: 'DeadlineExceeded' }), job({ name: 'etl-2', created: 59 })] } },
+      world: {
+        ...DEAD,
+        live: { jobs: [job({ failed: 'DeadlineExceeded' }), job({ name: 'etl-2', created: 59 })] },
+      },
       verdict: 'requeue NothingHasStarted',
       asked: ['flowRun', 'cluster'],
     },
@@ -107,7 +110,11 @@ t.test('a watch lags behind, so a death is looked at live before anything is don
       world: { ...DEAD, live: { jobs: [job({ gone: 20 })], pods: [pod({ due: 90 })] } },
       verdict: 'nothing PodIsNotTerminal',
     },
-    'the live look finds the same': { world: DEAD, verdict: 'crash JobFailed', asked: ['flowRun', 'cluster'] },
+    'the live look finds the same': {
+      world: DEAD,
+      verdict: 'crash JobFailed',
+      asked: ['flowRun', 'cluster'],
+    },
   })
 })
 
@@ -144,7 +151,11 @@ t.test('whose Job is it? infrastructure_pid has to agree', async t => {
         verdict: 'report NamedJobIsNotHere',
       },
       'the run has no work pool': {
-        world: { ...DEAD, run: { ...run({ names: 'real' }), workPoolName: undefined } as never, settings: owned },
+        world: {
+          ...DEAD,
+          run: { ...run({ names: 'real' }), workPoolName: undefined } as never,
+          settings: owned,
+        },
         verdict: 'report NamedJobIsNotHere',
       },
       "a pod's owner has the name that is named, in another namespace": {
@@ -164,7 +175,10 @@ t.test('whose Job is it? infrastructure_pid has to agree', async t => {
     'it is empty': { world: { ...DEAD, run: run({ infrastructurePid: '' }) }, verdict: 'crash JobFailed' },
     'it names an older Job of the run that is dead, too': {
       world: {
-        jobs: [job({ name: 'etl-1', failed: 'DeadlineExceeded', created: -60 }), job({ failed: 'DeadlineExceeded' })],
+        jobs: [
+          job({ name: 'etl-1', failed: 'DeadlineExceeded', created: -60 }),
+          job({ failed: 'DeadlineExceeded' }),
+        ],
         run: run({ names: 'etl-1' }),
       },
       verdict: 'crash JobFailed',
@@ -177,7 +191,10 @@ t.test('whose Job is it? infrastructure_pid has to agree', async t => {
       world: {
         ...DEAD,
         run: run({ names: 'real' }),
-        namedJob: job({ name: 'real', labels: { [FLOW_RUN_ID_LABEL]: '00000000-0000-4000-8000-000000000000' } }),
+        namedJob: job({
+          name: 'real',
+          labels: { [FLOW_RUN_ID_LABEL]: '00000000-0000-4000-8000-000000000000' },
+        }),
         settings: owned,
       },
       verdict: 'crash JobFailed',
@@ -242,17 +259,18 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
         world: { ...pending, jobs: [job({ created: 34, failed: 'DeadlineExceeded', ended: 50 })], now: 60 },
         verdict: 'requeue JobIsToCome',
       },
-      'there are as many Jobs as starts and the newest is named, yet it is older than the last start: one start made two': {
-        world: {
-          ...pending,
-          jobs: [
-            job({ name: 'etl-0', failed: 'DeadlineExceeded' }),
-            job({ name: 'etl', created: 3, failed: 'DeadlineExceeded' }),
-          ],
-          now: 60,
+      'there are as many Jobs as starts and the newest is named, yet it is older than the last start: one start made two':
+        {
+          world: {
+            ...pending,
+            jobs: [
+              job({ name: 'etl-0', failed: 'DeadlineExceeded' }),
+              job({ name: 'etl', created: 3, failed: 'DeadlineExceeded' }),
+            ],
+            now: 60,
+          },
+          verdict: 'requeue AttemptIsCloseCall',
         },
-        verdict: 'requeue AttemptIsCloseCall',
-      },
       'there are as many Jobs as starts and an older one is named': {
         world: {
           ...pending,
@@ -265,7 +283,10 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
         verdict: 'requeue AttemptIsCloseCall',
       },
       'the same Job twice is one Job': {
-        world: { ...pending, jobs: [...Array<ReturnType<typeof job>>(2)].map(() => job({ failed: 'DeadlineExceeded' })) },
+        world: {
+          ...pending,
+          jobs: [...Array<ReturnType<typeof job>>(2)].map(() => job({ failed: 'DeadlineExceeded' })),
+        },
         verdict: 'requeue JobIsToCome',
       },
     },
@@ -283,7 +304,10 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
     'the newest Job follows the last start': {
       world: {
         ...pending,
-        jobs: [job({ name: 'etl-0', failed: 'DeadlineExceeded' }), job({ created: 46, failed: 'DeadlineExceeded', ended: 50 })],
+        jobs: [
+          job({ name: 'etl-0', failed: 'DeadlineExceeded' }),
+          job({ created: 46, failed: 'DeadlineExceeded', ended: 50 }),
+        ],
         now: 60,
       },
       verdict: 'crash JobFailed',
@@ -291,7 +315,10 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
     'it comes close to the last start, is named, and each start has its Job': {
       world: {
         ...pending,
-        jobs: [job({ name: 'etl-0', failed: 'DeadlineExceeded' }), job({ created: 41, failed: 'DeadlineExceeded', ended: 50 })],
+        jobs: [
+          job({ name: 'etl-0', failed: 'DeadlineExceeded' }),
+          job({ created: 41, failed: 'DeadlineExceeded', ended: 50 }),
+        ],
         now: 60,
       },
       verdict: 'crash JobFailed',
@@ -299,7 +326,10 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
     'it seems to be five seconds older than the start, is named, and each start has its Job': {
       world: {
         ...pending,
-        jobs: [job({ name: 'etl-0', failed: 'DeadlineExceeded' }), job({ created: 35, failed: 'DeadlineExceeded', ended: 50 })],
+        jobs: [
+          job({ name: 'etl-0', failed: 'DeadlineExceeded' }),
+          job({ created: 35, failed: 'DeadlineExceeded', ended: 50 }),
+        ],
         now: 60,
       },
       verdict: 'crash JobFailed',

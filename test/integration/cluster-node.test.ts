@@ -1,12 +1,13 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { eventually } from '../cluster/api.ts'
 import { startControlPlane } from '../cluster/control-plane.ts'
+import { isAlive } from '../cluster/kill.ts'
 import { startProcessNode } from '../cluster/process-node.ts'
 import { configMaps, events, jobs, nodes, pods, secrets } from '../cluster/resources.ts'
-import type { Job, Pod } from '../cluster/resources.ts'
-import { isProcessAlive, normalStatus, recordedStatuses } from '../cluster/node/recorded-statuses.ts'
+import type { Job, Node, Pod } from '../cluster/resources.ts'
+import { normalStatus, recordedStatuses } from '../cluster/node/recorded-statuses.ts'
 
 // One control plane and two nodes for all: about 5 s on an idle machine, several times that on a busy one.
 t.setTimeout(300_000)
@@ -27,9 +28,9 @@ t.teardown(async () => {
   await controlPlane.stop()
 })
 
-/** Ends well on SIGTERM, and by itself never. */
-const OBEDIENT = 'trap "exit 0" TERM; while :; do sleep 0.05; done'
-const STUBBORN = 'trap "" TERM; while :; do sleep 0.05; done'
+/** Says its process id ($$$$: Kubernetes makes one $ of two) once it is ready. Ends well on SIGTERM, by itself never. */
+const OBEDIENT = 'trap "exit 0" TERM; echo $$$$; while :; do sleep 0.05; done'
+const STUBBORN = 'trap "" TERM; echo $$$$; while :; do sleep 0.05; done'
 
 t.test('a Job whose pods all fail becomes Failed after backoffLimit + 1 of them', async t => {
   await createJob('fails', { script: 'exit 3', backoffLimit: 2 })
@@ -107,7 +108,7 @@ t.test('statuses are those a kubelet wrote', async t => {
     t.test(what, async t => {
       const name = scenario.recording.replaceAll('_', '-')
       const expected = await recordedStatuses(scenario.recording, scenario.until)
-      const seen = await play(name, { scenario, count: expected })
+      const seen = await play(name, { scenario, expected })
       t.same(
         missingFrom(seen, expected),
         [],
@@ -137,7 +138,7 @@ t.test('Events are those a kubelet records', async t => {
 t.test('a deletion gives grace, and ends it', async t => {
   await t.test('who obeys SIGTERM goes at once', async t => {
     await createPod('obeys', { script: OBEDIENT })
-    await untilPod('obeys', 'Running')
+    await pidOf('obeys')
     await api.remove(pods, { name: 'obeys' })
     await api.waitUntilGone(pods, { name: 'obeys' }, TIMEOUT_MS)
     t.pass('long before its 30 s')
@@ -145,7 +146,7 @@ t.test('a deletion gives grace, and ends it', async t => {
   await t.test('who does not is killed when the grace is over', async t => {
     const finalizers = ['test/look']
     await createPod('stubborn', { script: STUBBORN, finalizers })
-    await untilPod('stubborn', 'Running')
+    await pidOf('stubborn')
     await api.remove(pods, { name: 'stubborn' }, { gracePeriodSeconds: 1 })
     const pod = await untilPod('stubborn', 'Failed')
     t.match(pod.status.containerStatuses[0]?.state.terminated, { exitCode: 137, reason: 'Error' })
@@ -161,13 +162,10 @@ t.test('a deletion gives grace, and ends it', async t => {
     await api.waitUntilGone(pods, { name: 'stubborn' })
   })
   await t.test('who is deleted by force is killed at once', async t => {
-    await createPod('forced', { script: `echo $$; ${STUBBORN}` })
+    await createPod('forced', { script: STUBBORN })
     const pid = await pidOf('forced')
     await api.remove(pods, { name: 'forced' }, { gracePeriodSeconds: 0 })
-    await eventually(async () => isProcessAlive(pid), {
-      until: alive => !alive,
-      what: `process ${pid} to end`,
-    })
+    await untilDead(pid)
     t.pass()
   })
 })
@@ -175,10 +173,10 @@ t.test('a deletion gives grace, and ends it', async t => {
 t.test('a container takes all its processes with it, wherever they put themselves', async t => {
   await createPod('family', { script: 'setsid sleep 1000 & echo $!; wait' })
   const pid = await pidOf('family')
-  t.ok(isProcessAlive(pid))
+  t.ok(await isAlive(pid))
   node.kill('default/family', 'OOMKilled')
   await untilPod('family', 'Failed')
-  t.notOk(isProcessAlive(pid))
+  t.notOk(await isAlive(pid))
   t.throws(() => node.kill('family', 'SIGKILL'), /container main of pod family_default\(\S+\) does not run/)
   t.throws(() => node.kill('nobody', 'SIGKILL'), /node patient runs no pod nobody/)
 })
@@ -193,6 +191,10 @@ t.test('logs go through the apiserver', async t => {
   await createPod('follow', { script: 'echo one; while [ ! -e go ]; do sleep 0.05; done; echo two' })
   await untilPod('follow', 'Running')
   const followed = api.text('/api/v1/namespaces/default/pods/follow/log?follow=true')
+  await eventually(() => api.text('/api/v1/namespaces/default/pods/follow/log'), {
+    until: text => text === 'one\n',
+    what: 'pod follow to write',
+  })
   node.kill('follow', 'SIGKILL')
   t.equal(await followed, 'one\n', 'following ends with the container')
 })
@@ -201,7 +203,7 @@ t.test('a container has the environment its spec gives it, and little else', asy
   await api.create(secrets, { metadata: { name: 'keys' }, data: { password: btoa('secret') } })
   await api.create(configMaps, { metadata: { name: 'settings' }, data: { colour: 'blue', size: '3' } })
   await createPod('environment', {
-    script: 'env | sort; pwd; echo $(GREETING) $$(GREETING)',
+    script: "env | sort; pwd; echo '$(GREETING)' '$$(GREETING)'",
     labels: { app: 'x' },
     container: {
       envFrom: [{ prefix: 'CM_', configMapRef: { name: 'settings' } }],
@@ -380,29 +382,27 @@ t.test('an outage of the API changes nothing for what runs, and is made up for a
   await createPod('survives', {
     script: `while [ ! -e ${folder}/end ]; do sleep 0.05; done; touch ${folder}/ended; exit 4`,
   })
-  await createPod('forgotten', { script: `echo $$; ${STUBBORN}` })
+  await createPod('forgotten', { script: STUBBORN })
   const pid = await pidOf('forgotten')
   await untilPod('survives', 'Running')
   await controlPlane.stopApiserver('SIGKILL')
-  await readFile(`${folder}/end`).catch(() => {})
-  const { writeFile } = await import('node:fs/promises')
   await writeFile(`${folder}/end`, '')
   await eventually(() => readFile(`${folder}/ended`), {
     until: () => true,
     what: 'the container to end meanwhile',
   })
-  t.ok(isProcessAlive(pid))
+  t.ok(await isAlive(pid))
   await controlPlane.startApiserver()
   const pod = await untilPod('survives', 'Failed')
   t.match(pod.status.containerStatuses[0]?.state.terminated, { exitCode: 4 })
   await api.remove(pods, { name: 'forgotten' }, { gracePeriodSeconds: 0 })
-  await eventually(async () => isProcessAlive(pid), { until: alive => !alive, what: `process ${pid} to end` })
+  await untilDead(pid)
 })
 
 t.test('a node can be lost, and come back', async t => {
   const other = await startProcessNode({ cluster: controlPlane, name: 'lost' })
   t.teardown(other.stop)
-  await createPod('cut-off', { script: `echo $$; ${OBEDIENT}`, on: 'lost' })
+  await createPod('cut-off', { script: OBEDIENT, on: 'lost' })
   const pid = await pidOf('cut-off')
 
   await other.goDown('NotReady')
@@ -411,12 +411,12 @@ t.test('a node can be lost, and come back', async t => {
 
   await other.goDown('CutOff')
   await untilNode('lost', 'Unknown')
-  t.ok(isProcessAlive(pid), 'its containers go on')
+  t.ok(await isAlive(pid), 'its containers go on')
   await other.comeBack()
   t.match((await api.get(pods, { name: 'cut-off' }))?.status.phase, 'Running')
 
   await other.goDown('Gone')
-  await eventually(async () => isProcessAlive(pid), { until: alive => !alive, what: `process ${pid} to end` })
+  await untilDead(pid)
   t.match((await api.get(pods, { name: 'cut-off' }))?.status.phase, 'Running', 'nobody has told')
   await other.comeBack()
   const pod = await untilPod('cut-off', 'Failed')
@@ -440,7 +440,7 @@ interface PodWords {
   readonly spec?: object
 }
 
-const createPod = (name: string, words: PodWords): Promise<Pod> => {
+function createPod(name: string, words: PodWords): Promise<Pod> {
   const {
     script,
     on = 'patient',
@@ -466,21 +466,23 @@ const createPod = (name: string, words: PodWords): Promise<Pod> => {
   })
 }
 
-const untilPod = (name: string, phase: string): Promise<Pod> =>
-  api.waitFor(
-    pods,
-    { name },
-    { until: ({ status }) => status.phase === phase, what: `to be ${phase}`, timeoutMs: TIMEOUT_MS },
-  )
+function untilPod(name: string, phase: string): Promise<Pod> {
+  const until = ({ status }: Pod): boolean => status.phase === phase
+  return api.waitFor(pods, { name }, { until, what: `to be ${phase}`, timeoutMs: TIMEOUT_MS })
+}
 
-/** What the first container has written, a process id. */
+/** What the first container has written when it is ready: a process id. */
 async function pidOf(name: string): Promise<number> {
   await untilPod(name, 'Running')
   const text = await eventually(() => api.text(`/api/v1/namespaces/default/pods/${name}/log`), {
-    until: text => text.includes('\n'),
+    until: text => /^\d+\n/.test(text),
     what: `pod ${name} to write its process id`,
   })
-  return Number(text)
+  return Number.parseInt(text, 10)
+}
+
+function untilDead(pid: number): Promise<unknown> {
+  return eventually(() => isAlive(pid), { until: alive => !alive, what: `process ${pid} to end` })
 }
 
 interface JobWords {
@@ -489,48 +491,36 @@ interface JobWords {
   readonly annotations?: Readonly<Record<string, string>>
 }
 
-const createJob = (name: string, { script, backoffLimit, annotations = {} }: JobWords): Promise<Job> =>
-  api.create(jobs, {
+function createJob(name: string, { script, backoffLimit, annotations = {} }: JobWords): Promise<Job> {
+  const spec = {
+    restartPolicy: 'Never',
+    nodeSelector: { 'kubernetes.io/hostname': 'patient' },
+    containers: [{ name: 'main', image: 'local.test/x:1', command: ['sh', '-c', script] }],
+  }
+  return api.create(jobs, {
     metadata: { name },
-    spec: {
-      backoffLimit,
-      template: {
-        metadata: { annotations },
-        spec: {
-          restartPolicy: 'Never',
-          nodeSelector: { 'kubernetes.io/hostname': 'patient' },
-          containers: [{ name: 'main', image: 'local.test/x:1', command: ['sh', '-c', script] }],
-        },
-      },
-    },
+    spec: { backoffLimit, template: { metadata: { annotations }, spec } },
   })
+}
 
-const untilJob = (name: string, condition: 'Complete' | 'Failed'): Promise<Job> =>
-  api.waitFor(
-    jobs,
-    { name },
-    {
-      until: ({ status }) =>
-        status.conditions.some(({ type, status }) => type === condition && status === 'True'),
-      what: `to be ${condition}`,
-      timeoutMs: TIMEOUT_MS,
-    },
-  )
+function untilJob(name: string, condition: 'Complete' | 'Failed'): Promise<Job> {
+  const until = ({ status }: Job): boolean => hasCondition(status.conditions, condition, 'True')
+  return api.waitFor(jobs, { name }, { until, what: `to be ${condition}`, timeoutMs: TIMEOUT_MS })
+}
 
-const podsOf = async (job: string): Promise<Pod[]> =>
-  (await api.list(pods, { namespace: 'default', labelSelector: `job-name=${job}` })).items
+async function podsOf(job: string): Promise<Pod[]> {
+  const { items } = await api.list(pods, { namespace: 'default', labelSelector: `job-name=${job}` })
+  return items
+}
 
-const untilNode = (name: string, ready: 'True' | 'False' | 'Unknown') =>
-  api.waitFor(
-    nodes,
-    { name },
-    {
-      until: ({ status }) =>
-        status.conditions.some(({ type, status }) => type === 'Ready' && status === ready),
-      what: `to be Ready: ${ready}`,
-      timeoutMs: TIMEOUT_MS,
-    },
-  )
+function untilNode(name: string, ready: 'True' | 'False' | 'Unknown'): Promise<unknown> {
+  const until = ({ status }: Node): boolean => hasCondition(status.conditions, 'Ready', ready)
+  return api.waitFor(nodes, { name }, { until, what: `to be Ready: ${ready}`, timeoutMs: TIMEOUT_MS })
+}
+
+function hasCondition(conditions: Job['status']['conditions'], type: string, status: string): boolean {
+  return conditions.some(condition => condition.type === type && condition.status === status)
+}
 
 interface Scenario {
   /** Folder under test/fixtures/recorded. */
@@ -548,14 +538,14 @@ interface Scenario {
 }
 
 async function whenRunning(pod: string, act: () => void | Promise<void>): Promise<void> {
-  await untilPod(pod, 'Running')
+  await pidOf(pod)
   await act()
 }
 
 /** Runs a pod through a scenario and gives every status it had, until all expected have been seen or the time is up. */
 async function play(
   name: string,
-  { scenario, count: expected }: { readonly scenario: Scenario; readonly count: readonly object[] },
+  { scenario, expected }: { readonly scenario: Scenario; readonly expected: readonly object[] },
 ): Promise<object[]> {
   const seen: object[] = []
   const over = new AbortController()

@@ -8,6 +8,7 @@ import { eventually, isStatus } from '../cluster/api.ts'
 import { ensurePrograms, kubernetesVersion } from '../cluster/build.ts'
 import { startControlPlane } from '../cluster/control-plane.ts'
 import type { ControlPlane } from '../cluster/control-plane.ts'
+import { isAlive } from '../cluster/kill.ts'
 import { namespaces, pods, serviceAccounts } from '../cluster/resources.ts'
 
 // Each control plane takes 3 s to start on an idle machine, and several times that on a busy one.
@@ -26,9 +27,9 @@ t.test('two control planes run side by side and leave nothing behind', async t =
   t.match(await first.api.text('/version'), /"gitVersion": "v1\.37\.\d+"/, 'kubectl can parse the version')
 
   const processes = [...pidsOf(first), ...pidsOf(second)]
-  t.equal(processes.filter(isAlive).length, 8)
+  t.equal((await livingOf(processes)).length, 8)
   await Promise.all([first.stop(), second.stop()])
-  t.same(processes.filter(isAlive), [], 'no process is left')
+  t.same(await livingOf(processes), [], 'no process is left')
   t.notOk(existsSync(first.folder))
   t.notOk(existsSync(second.folder))
   await t.resolves(first.stop(), 'stopping twice does no harm')
@@ -43,7 +44,7 @@ t.test('a control plane does not outlive the process that started it', async t =
     await t.test(how, async t => {
       const { pids, folder } = await startElsewhere(end)
       t.equal(pids.length, 4)
-      await eventually(async () => pids.filter(isAlive), {
+      await eventually(() => livingOf(pids), {
         until: alive => alive.length === 0,
         what: 'its programs to end',
       })
@@ -107,12 +108,9 @@ t.test('the version is the one go.mod requires', async t => {
 
 const pidsOf = (controlPlane: ControlPlane): number[] => Object.values(controlPlane.pids())
 
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
+async function livingOf(pids: readonly number[]): Promise<number[]> {
+  const alive = await Promise.all(pids.map(isAlive))
+  return pids.filter((_, index) => alive[index])
 }
 
 /** Starts a control plane in another process, which then does something unfortunate. */

@@ -237,11 +237,8 @@ t.test(
     followed.changes.length = 0
     followed.proxy.restore()
     await followed.until('the difference', () => followed.words().includes('added afterwards'))
-    t.strictSame(followed.words().slice(0, 3).toSorted(), [
-      'added afterwards',
-      'added meanwhile',
-      'deleted forgotten unseen',
-    ])
+    const cameAndWent = followed.words().filter(word => !word.startsWith('modified'))
+    t.strictSame(cameAndWent.toSorted(), ['added afterwards', 'added meanwhile', 'deleted forgotten unseen'])
     await followed.assertExact(t)
   },
 )

@@ -151,7 +151,7 @@ t.test('flow runs are executed by a worker, in pods', async t => {
 
   await t.test('a parent reads the result of its subflow run', async t => {
     const parent = await prefect.runParent({ child: 'child', acts: ['return'], readsResult: true })
-    await api.waitForState(parent.childRunId, ['COMPLETED'], { timeoutMs: 120_000 })
+    await api.waitForState(parent.childRunId, ['COMPLETED'])
     t.equal(await parent.exited(), 0)
     t.same(await stateNames(api, parent.childRunId), [
       'Scheduled',
@@ -167,7 +167,7 @@ t.test('flow runs are executed by a worker, in pods', async t => {
 
   await t.test('a killed container leaves its subflow run Running, and the parent waiting', async t => {
     const parent = await prefect.runParent({ child: 'child', acts: ['wait'], readsResult: true })
-    await orders.started(parent.childRunId, 0, { timeoutMs: 120_000 })
+    await orders.started(parent.childRunId)
     await orders.give(parent.childRunId, 'kill')
     const name = (await jobOf(parent.childRunId))?.metadata.name ?? ''
     await controlPlane.api.waitFor(jobs, { name }, { until: hasFailed, what: 'to have failed' })
@@ -200,7 +200,7 @@ t.test('flow runs are executed by a worker, in pods', async t => {
         env: { EXTRA: 'value' },
       },
     })
-    await api.waitForState(run.flowRunId, ['COMPLETED'], { timeoutMs: 120_000 })
+    await api.waitForState(run.flowRunId, ['COMPLETED'])
     t.match(await api.readFlowRun(run.flowRunId), { run_count: 2 })
     const job = await jobOf(run.flowRunId)
     t.match(job?.spec, {

@@ -56,18 +56,12 @@ export interface JobManifest {
   readonly labels?: Record<string, string>
 }
 
-/** A Job that waits: no pod is made for it. */
-export const suspendedJob = ({
-  name,
-  namespace = 'default',
-  labels = {},
-}: JobManifest): object & { metadata: JobManifest } => ({
-  metadata: { name, namespace, labels },
-  spec: {
-    suspend: true,
-    template: {
-      metadata: { labels },
-      spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'none' }] },
-    },
-  },
-})
+/**
+ * A Job that waits: no pod is made for it. Its template has no labels, as Kubernetes gives a Job that loses its last
+ * label those of its template (seen on 1.37), so that it would never leave a selector.
+ */
+export function suspendedJob({ name, namespace = 'default', labels = {} }: JobManifest): NewObject {
+  const metadata = { name, namespace, labels }
+  const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image: 'none' }] } }
+  return { metadata, spec: { suspend: true, template } }
+}

@@ -62,9 +62,11 @@ t.test('a run that makes no sense is an error where it is asked for', async t =>
   await t.rejects(createInProcessSubflowsOf(answering({ body: [oddRun] }).api)(ID, neverAborted), { message })
 })
 
+/** Rows as a page of an answer has them. */
+const page = (length: number, from: number) =>
+  Array.from({ length }, (_, n) => ({ ...run, id: `run-${from + n}` }))
+
 t.test('more in-process subflows than fit into one answer are all found', async t => {
-  const page = (length: number, from: number) =>
-    Array.from({ length }, (_, n) => ({ ...run, id: `run-${from + n}` }))
   const { api, calls } = answering({ body: page(50, 0) }, { body: page(7, 50) })
   const found = await createInProcessSubflowsOf(api)(ID, neverAborted)
   t.equal(new Set(found.map(({ id }) => id)).size, 57)

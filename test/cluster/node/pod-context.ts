@@ -78,15 +78,15 @@ function createLedger(
 ): Ledger {
   const writer = createStatusWriter(first, deps)
   const startTime = first.status.startTime ?? timestamp()
-  let record: PodRecord = { startTime, sandbox: 'missing', containers: new Map(), terminal: false }
+  const containers = new Map(allContainers(first).map(({ name }) => [name, notYetCreated(first)]))
+  let record: PodRecord = { startTime, sandbox: 'missing', containers, terminal: false }
   let previous: PodStatus | undefined
   const set = (change: Partial<PodRecord>): void => {
     record = { ...record, ...change }
     previous = podStatus({ pod: latest(), record, previous, now: timestamp(), hostIP: deps.hostIP })
     writer.write(previous)
   }
-  const containerOf = (name: string): ContainerRecord =>
-    record.containers.get(name) ?? { state: notYetCreated(first), restartCount: 0 }
+  const containerOf = (name: string): ContainerRecord => record.containers.get(name) ?? notYetCreated(first)
   return {
     containerOf,
     setContainer: (name, change) =>
@@ -98,11 +98,10 @@ function createLedger(
   }
 }
 
-const notYetCreated = ({ spec }: Pod) =>
-  ({
-    kind: 'waiting',
-    reason: spec.initContainers.length > 0 ? 'PodInitializing' : 'ContainerCreating',
-  }) as const
+const notYetCreated = ({ spec }: Pod): ContainerRecord => {
+  const reason = spec.initContainers.length > 0 ? 'PodInitializing' : 'ContainerCreating'
+  return { state: { kind: 'waiting', reason }, restartCount: 0 }
+}
 
 /** A wait that the pod's end cut short. */
 export class Stopped extends Error {

@@ -177,7 +177,7 @@ function watchDeadline(context: PodContext): NodeJS.Timeout | undefined {
     const failure = { reason: 'DeadlineExceeded', message: DEADLINE_MESSAGE }
     endPod(context, { graceMs: terminationGracePeriodSeconds * 1_000, failure })
   }
-  return setTimeout(end, due - Date.now()).unref()
+  return setTimeout(end, Math.max(0, due - Date.now())).unref()
 }
 
 /** Tells the API that nothing of the pod runs any more, so that it may go. Until the API has heard, or the signal. */

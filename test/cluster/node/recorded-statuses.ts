@@ -9,11 +9,19 @@ const lineSchema = z.object({ object: pods.schema })
 
 /** What differs between any two pods that fare the same: left out. */
 const LEFT_OUT = new Set([
-  ...['qosClass', 'lastTransitionTime', 'image', 'volumeMounts', 'resources', 'allocatedResources'],
+  ...[
+    'qosClass',
+    'lastTransitionTime',
+    'image',
+    'imageID',
+    'volumeMounts',
+    'resources',
+    'allocatedResources',
+  ],
   ...['podIP', 'podIPs', 'hostIP', 'hostIPs'],
 ])
 /** What differs, but must be there or not be there: told apart from its absence only. */
-const PRESENCE = new Set(['startTime', 'startedAt', 'finishedAt', 'containerID', 'imageID'])
+const PRESENCE = new Set(['startTime', 'startedAt', 'finishedAt', 'containerID'])
 
 /**
  * The statuses a real kubelet wrote for the first pod of a recording, in order, each one that is not like the one before
@@ -49,12 +57,4 @@ function simplify(key: string, value: unknown): unknown {
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a.localeCompare(b)))
-}
-
-export function isProcessAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
 }

@@ -60,23 +60,21 @@ const orchestrationSchema = z.looseObject({
 const identifiedSchema = z.looseObject({ id: z.string() })
 
 export type State = z.infer<typeof stateSchema>
-export type FlowRun = z.infer<typeof flowRunSchema>
-export type TaskRun = z.infer<typeof taskRunSchema>
-export type Log = z.infer<typeof logSchema>
-export type PrefectEvent = z.infer<typeof eventSchema>
-export type Orchestration = z.infer<typeof orchestrationSchema>
-
-export const FINAL_TYPES: readonly string[] = ['COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED']
+type FlowRun = z.infer<typeof flowRunSchema>
+type TaskRun = z.infer<typeof taskRunSchema>
+type Log = z.infer<typeof logSchema>
+type PrefectEvent = z.infer<typeof eventSchema>
+type Orchestration = z.infer<typeof orchestrationSchema>
 
 /** A state as it is proposed; Prefect gives it id and timestamp. */
-export interface NewState {
+interface NewState {
   readonly type: string
   readonly name?: string
   readonly message?: string
   readonly state_details?: Record<string, unknown>
 }
 
-export interface NewDeployment {
+interface NewDeployment {
   readonly name: string
   /** Name of the flow, which is created with it. */
   readonly flow: string
@@ -88,7 +86,7 @@ export interface NewDeployment {
   readonly jobVariables?: Record<string, unknown>
 }
 
-export interface NewFlowRun {
+interface NewFlowRun {
   readonly deploymentId: string
   readonly name?: string
   readonly parameters?: Record<string, unknown>
@@ -97,7 +95,7 @@ export interface NewFlowRun {
   readonly state?: NewState
 }
 
-export interface NewSubflowRun extends Omit<NewFlowRun, 'parentTaskRunId' | 'state'> {
+interface NewSubflowRun extends Omit<NewFlowRun, 'parentTaskRunId' | 'state'> {
   /** An existing parent; absent: a new Running one. */
   readonly parentFlowRunId?: string
   /** The states to walk through, such as PENDING and RUNNING; absent: it stays Scheduled, and a worker takes it. */
@@ -106,13 +104,13 @@ export interface NewSubflowRun extends Omit<NewFlowRun, 'parentTaskRunId' | 'sta
   readonly infrastructurePid?: string
 }
 
-export interface SubflowRun {
+interface SubflowRun {
   readonly flowRunId: string
   readonly parentTaskRunId: string
   readonly parentFlowRunId: string
 }
 
-export interface EventQuery {
+interface EventQuery {
   /** `prefect.flow-run.<id>` */
   readonly resourceId: string
   /** Only events whose name starts so. */
@@ -163,7 +161,7 @@ export interface PrefectApi {
   readonly createSubflowRun: (run: NewSubflowRun) => Promise<SubflowRun>
   readonly setState: (flowRunId: string, state: NewState, force?: boolean) => Promise<Orchestration>
   readonly updateFlowRun: (flowRunId: string, changes: Record<string, unknown>) => Promise<void>
-  /** Waits for a state of one of these types or names. @throws after 60 s (or `timeoutMs`) with the states it had. */
+  /** Waits for a state of one of these types or names. @throws after two minutes (or `timeoutMs`) with the states it had. */
   readonly waitForState: (
     flowRunId: string,
     typesOrNames: readonly string[],
@@ -171,18 +169,24 @@ export interface PrefectApi {
   ) => Promise<FlowRun>
 }
 
-/** Waits until `look` finds something. @throws after 60 s (or `timeoutMs`), saying what was awaited. */
+/** Only a failure takes so long: a pod's Python alone needs 5 to 10 s of a core, and a busy machine gives it a part of one. */
+const WAIT_MS = 120_000
+
+/** Every question costs the server some 5 ms of a core (measured), which flows need more. */
+const POLL_MS = 200
+
+/** Waits until `look` finds something. @throws after two minutes (or `timeoutMs`), saying what was awaited. */
 export async function waitFor<T>(
   what: string,
   look: () => Promise<T | undefined>,
   options: WaitOptions = {},
 ): Promise<T> {
-  const end = Date.now() + (options.timeoutMs ?? 60_000)
+  const end = Date.now() + (options.timeoutMs ?? WAIT_MS)
   for (;;) {
     const found = await look()
     if (found !== undefined) return found
     if (Date.now() > end) throw new Error(`gave up waiting for ${what}`)
-    await delay(options.pollMs ?? 200)
+    await delay(options.pollMs ?? POLL_MS)
   }
 }
 

@@ -11,9 +11,6 @@ import type { Venv } from './venv.ts'
 
 const DIRECTORY = import.meta.dirname
 
-/** Importing Prefect takes 4 to 6 s of a core, more on a busy machine. */
-const START: WaitOptions = { timeoutMs: 120_000 }
-
 /** Flows of flows.py that can be deployed, by name, with their functions. */
 const FUNCTIONS = {
   child: 'child',
@@ -25,7 +22,7 @@ const FUNCTIONS = {
 export type FlowName = keyof typeof FUNCTIONS
 
 /** What a flow can be told to do; flows.py explains each. */
-export type Act = 'return' | 'raise' | 'kill' | 'kill-engine' | 'wait' | `exit:${number}` | `memory:${number}`
+type Act = 'return' | 'raise' | 'kill' | 'kill-engine' | 'wait' | `exit:${number}` | `memory:${number}`
 
 export interface FlowDeps {
   readonly venv: Venv
@@ -108,7 +105,7 @@ export async function runFlow(
     if (run === undefined && !running) throw await child.failure(`flow ${flow} made no flow run`)
     return run?.id
   }
-  return { ...child, flowRunId: await orStop(child, waitFor(`a run of flow ${flow}`, look, START)) }
+  return { ...child, flowRunId: await orStop(child, waitFor(`a run of flow ${flow}`, look)) }
 }
 
 /** The same promise; the process does not outlive its failure. */

@@ -30,12 +30,10 @@ export interface WorkerDeps {
 /** Name of the work pool, and of the deployments in it, where none is given. */
 export const WORK_POOL = 'kubernetes'
 
-/** Importing Prefect takes 4 to 6 s of a core, more on a busy machine. */
-const START_MS = 120_000
-
 /**
  * Starts `prefect worker start --type kubernetes` and waits until the server knows it as online.
- * The work pool must exist. @throws with the end of its log if it ends or does not come online.
+ * The work pool must exist, else the worker makes one with prefect-kubernetes' own template; two workers need two names.
+ * @throws with the end of its log if it ends or does not come online.
  */
 export async function startWorker(deps: WorkerDeps, options: WorkerOptions): Promise<GuardedProcess> {
   const { workPool = WORK_POOL, name = 'worker' } = options
@@ -61,7 +59,7 @@ export async function startWorker(deps: WorkerDeps, options: WorkerOptions): Pro
     return (await deps.api.readWorkers(workPool)).includes(name) ? true : undefined
   }
   try {
-    await waitFor('the worker to be online', isOnline, { timeoutMs: START_MS })
+    await waitFor('the worker to be online', isOnline)
     return worker
   } catch (cause) {
     await worker.stop()

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { JobFact, PodFact } from '../../../src/core/facts.ts'
 import type { FlowRun, State } from '../../../src/core/flow-run.ts'
 import type { Node } from '../../../src/core/objects.ts'
@@ -38,7 +38,11 @@ export const deadJobs: fc.Arbitrary<readonly JobFact[]> = fc
     fc.oneof(
       fc.tuple(jobBase, ended),
       fc.tuple(jobBase, ended, going),
-      fc.tuple(jobBase, fc.constantFrom<JobParts>({}, { suspended: true }, { failureTarget: 'DeadlineExceeded' }), going),
+      fc.tuple(
+        jobBase,
+        fc.constantFrom<JobParts>({}, { suspended: true }, { failureTarget: 'DeadlineExceeded' }),
+        going,
+      ),
     ),
     { maxLength: 4 },
   )
@@ -57,7 +61,11 @@ const podBase = fc.record({ created: seconds(-60, 30), of: owner })
 export const deadPods: fc.Arbitrary<readonly PodFact[]> = fc
   .array(
     fc.oneof(
-      fc.tuple(podBase, fc.record({ exitCode: fc.constantFrom(0, 1, 137, 143) }), fc.option(going, { nil: undefined })),
+      fc.tuple(
+        podBase,
+        fc.record({ exitCode: fc.constantFrom(0, 1, 137, 143) }),
+        fc.option(going, { nil: undefined }),
+      ),
       fc.tuple(podBase, fc.record({ oom: fc.constant(true) }), fc.option(going, { nil: undefined })),
       fc.tuple(podBase, fc.constantFrom({}, { unstarted: true }, { waiting: 'ImagePullBackOff' }), going),
     ),
@@ -80,11 +88,20 @@ const lostJob = fc.record({ created: seconds(-60, 30), due: seconds(10, 60) }).m
   pods: [pod({ name: 'lost', of: 'lost', on: 'lost', due })],
 }))
 
-const nodes: fc.Arbitrary<readonly Node[]> = fc.constantFrom([node('node-1')], [node('node-1'), node('lost', 40)])
+const nodes: fc.Arbitrary<readonly Node[]> = fc.constantFrom(
+  [node('node-1')],
+  [node('node-1'), node('lost', 40)],
+)
 
 /** Everything of a run that is dead, in whatever way, or was never there. */
 export const deadCluster: fc.Arbitrary<Cluster & { readonly nodes: readonly Node[] }> = fc
-  .record({ jobs: deadJobs, pods: deadPods, stranded: strandedPods, nodes, lost: fc.option(lostJob, { nil: undefined }) })
+  .record({
+    jobs: deadJobs,
+    pods: deadPods,
+    stranded: strandedPods,
+    nodes,
+    lost: fc.option(lostJob, { nil: undefined }),
+  })
   .map(({ jobs, pods, stranded, nodes, lost }) => ({
     jobs: [...jobs, ...(lost?.jobs ?? [])],
     pods: [...pods, ...stranded, ...(lost?.pods ?? [])],
@@ -107,7 +124,11 @@ export const liveJob: fc.Arbitrary<Cluster> = fc
 
 /** A pod that runs or ends, whatever has become of its Job. */
 export const livePod: fc.Arbitrary<Cluster> = fc
-  .record({ of: owner, phase: fc.constantFrom('Running', 'Unknown'), due: fc.option(seconds(100_000, 100_001), { nil: undefined }) })
+  .record({
+    of: owner,
+    phase: fc.constantFrom('Running', 'Unknown'),
+    due: fc.option(seconds(100_000, 100_001), { nil: undefined }),
+  })
   .map(({ of, phase, due }) => ({
     jobs: [],
     pods: [pod({ name: 'live', of, phase, ...(due !== undefined && { due }) })],
@@ -164,4 +185,6 @@ export interface DeadWorld extends Omit<World, 'jobs' | 'pods' | 'run' | 'now'>,
 
 /** A run, in one of these states, of which everything in the cluster is dead. */
 export const deadWorld = (names?: readonly StateName[]): fc.Arbitrary<DeadWorld> =>
-  fc.tuple(deadCluster, answers, runIn(names)).map(([cluster, rest, found]) => ({ ...rest, ...cluster, run: found }))
+  fc
+    .tuple(deadCluster, answers, runIn(names))
+    .map(([cluster, rest, found]) => ({ ...rest, ...cluster, run: found }))

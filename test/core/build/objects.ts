@@ -43,21 +43,29 @@ export interface JobParts {
 
 /** A Job of the run. */
 export function job(parts: JobParts = {}): JobFact {
-  const { name = 'etl', uid = name, created = 0, suspended = false, stopped = false, spec, status } = parts
-  const metadata = metadataOf(name, { uid, created })
+  const { name, created, suspended, stopped, labels } = { ...ACTIVE, ...parts }
   return {
     job: {
       metadata: {
-        ...metadata,
-        labels: parts.labels ?? {},
+        ...metadataOf(name, { uid: parts.uid ?? name, created }),
+        labels,
         annotations: stopped ? { [SUSPENDED_BY_US_ANNOTATION]: 'true' } : {},
       },
-      spec: { backoffLimit: 0, suspend: suspended || stopped, ...spec },
-      status: { active: 0, succeeded: 0, failed: 0, terminating: 0, conditions: conditionsOf(parts), ...status },
+      spec: { backoffLimit: 0, suspend: suspended || stopped, ...parts.spec },
+      status: {
+        active: 0,
+        succeeded: 0,
+        failed: 0,
+        terminating: 0,
+        conditions: conditionsOf(parts),
+        ...parts.status,
+      },
     },
     ...goingOf(parts.gone),
   }
 }
+
+const ACTIVE = { name: 'etl', created: 0, suspended: false, stopped: false, labels: {} }
 
 /** What a sentence says about a pod; the rest is a pod `etl-a` of the Job `etl` whose flow runs on `node-1`. */
 export interface PodParts {
@@ -89,14 +97,13 @@ export interface PodParts {
 
 /** A pod of the run. */
 export function pod(parts: PodParts = {}): PodFact {
-  const { name = 'etl-a', of = 'etl', created = 1, on = 'node-1', due, reason } = parts
-  const ownerReferences = of === null ? [] : [{ kind: 'Job', name: of, uid: of, controller: true }]
+  const { name, of, created, on } = { ...RUNNING, ...parts }
   return {
     pod: {
       metadata: {
         ...metadataOf(name, { uid: name, created }),
-        ...(due !== undefined && { deletionTimestamp: at(due), deletionGracePeriodSeconds: 30 }),
-        ownerReferences,
+        ...dueOf(parts),
+        ownerReferences: of === null ? [] : [{ kind: 'Job', name: of, uid: of, controller: true }],
       },
       spec: {
         ...(on !== null && { nodeName: on }),
@@ -104,17 +111,13 @@ export function pod(parts: PodParts = {}): PodFact {
         initContainers: parts.initExitCode === undefined ? [] : [{ name: 'fetch', image: 'fetch:1' }],
         containers: [{ name: 'prefect-job', image: 'etl:1', memoryLimit: '512Mi' }],
       },
-      status: {
-        phase: phaseOf(parts),
-        ...(reason !== undefined && { reason }),
-        conditions: parts.conditions ?? [],
-        initContainerStatuses: parts.initExitCode === undefined ? [] : [initContainerOf(parts.initExitCode)],
-        containerStatuses: parts.unstarted ? [] : [containerOf(parts)],
-      },
+      status: podStatusOf(parts),
     },
     ...goingOf(parts.gone),
   }
 }
+
+const RUNNING = { name: 'etl-a', of: 'etl', created: 1, on: 'node-1' }
 
 /** A node, Ready unless it stopped being so at `lost`, in seconds after noon. */
 export const node = (name: string, lost?: number): Node => ({
@@ -124,7 +127,10 @@ export const node = (name: string, lost?: number): Node => ({
 })
 
 /** A Warning about the Job `etl`, or about one of its pods. */
-export const warning = (reason: string, about: { kind: 'Job' | 'Pod'; name: string; seen: number }): KubernetesEvent => ({
+export const warning = (
+  reason: string,
+  about: { kind: 'Job' | 'Pod'; name: string; seen: number },
+): KubernetesEvent => ({
   type: 'Warning',
   reason,
   message: `${reason}: pods are forbidden: exceeded quota`,
@@ -145,24 +151,49 @@ const metadataOf = (name: string, { uid, created }: { uid: string; created: numb
   ownerReferences: [],
 })
 
+const dueOf = ({ due }: PodParts): Partial<ObjectMeta> =>
+  due === undefined ? {} : { deletionTimestamp: at(due), deletionGracePeriodSeconds: 30 }
+
 function conditionsOf(parts: JobParts): readonly Condition[] {
-  const { failed, failureTarget = failed, complete, stopped, suspended, ended = 30 } = parts
-  const since = ended === null ? {} : { lastTransitionTime: at(ended) }
-  const condition = (type: string, reason?: string): Condition => ({
-    type,
-    status: 'True',
-    ...(reason !== undefined && { reason }),
-    ...since,
-  })
-  return [
-    ...(failureTarget === undefined ? [] : [condition('FailureTarget', failureTarget)]),
-    ...(failed === undefined ? [] : [condition('Failed', failed)]),
-    ...(complete ? [condition('SuccessCriteriaMet'), condition('Complete')] : []),
-    ...(suspended || stopped ? [condition('Suspended', 'JobSuspended')] : []),
+  const { failed, failureTarget = failed, ended = 30 } = parts
+  const types: readonly (readonly [type: string, is: unknown, reason?: string | undefined])[] = [
+    ['FailureTarget', failureTarget, failureTarget],
+    ['Failed', failed, failed],
+    ['SuccessCriteriaMet', parts.complete],
+    ['Complete', parts.complete],
+    ['Suspended', parts.suspended || parts.stopped, 'JobSuspended'],
   ]
+  const since = ended === null ? {} : { lastTransitionTime: at(ended) }
+  return types.flatMap(([type, is, reason]) =>
+    is ? conditionOf(type, reason === undefined ? since : { ...since, reason }) : [],
+  )
 }
 
-function phaseOf({ phase, exitCode, initExitCode, oom, waiting, unstarted }: PodParts): Pod['status']['phase'] {
+const conditionOf = (type: string, parts: Partial<Condition>): Condition => ({
+  type,
+  status: 'True',
+  ...parts,
+})
+
+function podStatusOf(parts: PodParts): Pod['status'] {
+  const { reason, initExitCode } = parts
+  return {
+    phase: phaseOf(parts),
+    ...(reason !== undefined && { reason }),
+    conditions: parts.conditions ?? [],
+    initContainerStatuses: initExitCode === undefined ? [] : [initContainerOf(initExitCode)],
+    containerStatuses: parts.unstarted ? [] : [containerOf(parts)],
+  }
+}
+
+function phaseOf({
+  phase,
+  exitCode,
+  initExitCode,
+  oom,
+  waiting,
+  unstarted,
+}: PodParts): Pod['status']['phase'] {
   if (phase !== undefined) return phase
   if (exitCode === 0) return 'Succeeded'
   if (exitCode !== undefined || initExitCode !== undefined || oom) return 'Failed'

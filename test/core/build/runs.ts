@@ -40,7 +40,7 @@ export interface RunParts extends Partial<Omit<FlowRun, 'state'>> {
 
 /** A subflow run as Prefect answers it. */
 export function run(parts: RunParts = {}): FlowRun {
-  const { state: described = 'Running@5', isTopLevel = false, hasDeployment = true, names = 'etl', ...given } = parts
+  const { state: described, isTopLevel, hasDeployment, names, ...given } = { ...ORDINARY, ...parts }
   return {
     id: FLOW_RUN_ID,
     name: 'brave-otter',
@@ -49,10 +49,11 @@ export function run(parts: RunParts = {}): FlowRun {
     ...(hasDeployment && { deploymentId: '2f4cf4f4-9c0e-4a7e-9d35-0d8f6f1f2b33' }),
     workPoolName: 'kubernetes',
     ...(names !== null && { infrastructurePid: `${NAMESPACE}:${names}` }),
-    runCount: 1,
     ...given,
   }
 }
+
+const ORDINARY = { state: 'Running@5', isTopLevel: false, hasDeployment: true, names: 'etl', runCount: 1 }
 
 /** A state history, oldest first: `Scheduled`, `Pending@2`; without a time, a second after the one before. */
 export function states(...described: readonly string[]): readonly State[] {

@@ -64,17 +64,28 @@ export const seenIn = (world: World): Facts => ({
 })
 
 /** Decides like an observer: begins with what the watch tells, and reads what is asked for. */
-export function decideIn(world: World): Answered {
-  const settings = settingsOf(world)
-  const asked: Need[] = []
-  let facts = seenIn(world)
-  for (;;) {
-    const { verdict, trail } = decide(facts, settings)
-    if (verdict.kind !== 'ask') return { verdict, trail, asked, facts }
-    if (asked.includes(verdict.need)) throw new Error(`${verdict.need} was asked for twice`)
-    asked.push(verdict.need)
-    facts = { ...facts, ...ANSWERS[verdict.need](world) }
+export const decideIn = (world: World): Answered => decideFrom(seenIn(world), world, [])
+
+function decideFrom(facts: Facts, world: World, asked: readonly Need[]): Answered {
+  const { verdict, trail } = decide(facts, settingsOf(world))
+  if (verdict.kind !== 'ask') return { verdict, trail, asked, facts }
+  const { need } = verdict
+  if (asked.includes(need)) throw new Error(`${need} was asked for twice`)
+  return decideFrom({ ...facts, ...ANSWERS[need](world) }, world, [...asked, need])
+}
+
+/** More waits than any run needs: for a report, a node, a newer state, a silent heart, a close call. */
+const ENOUGH = 8
+
+/** Decides, and waits as it is told, until there is something else to do; throws where that takes too many waits. */
+export function waitIn(world: World): Exclude<Answered['verdict'], { kind: 'requeue' }> {
+  let { now = 60 } = world
+  for (let round = 0; round < ENOUGH; round += 1) {
+    const { verdict } = decideIn({ ...world, now })
+    if (verdict.kind !== 'requeue') return verdict
+    now += verdict.afterMs / 1000
   }
+  throw new Error(`Still waiting after ${ENOUGH} rounds`)
 }
 
 const ANSWERS: Readonly<Record<Need, (world: World) => Partial<Facts>>> = {
