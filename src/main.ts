@@ -1,6 +1,15 @@
 import { Command } from 'commander'
 import { certificatesIn, ownCertificates } from './commands/certificate-source.ts'
 import { dev, DEV_ENVIRONMENT } from './commands/dev.ts'
+import type { Recording } from './commands/explain.ts'
+import {
+  ArgumentError,
+  decisionOn,
+  examine,
+  explanationOf,
+  readRecording,
+  writeRecording,
+} from './commands/explain.ts'
 import { createFoundation } from './commands/foundation.ts'
 import { serve } from './commands/serve.ts'
 import { ConfigError, readConfig } from './config.ts'
@@ -33,6 +42,41 @@ program
     await dev(foundation, { host, certificateDir: new URL('../certs/', import.meta.url) }, untilStopped())
   })
 
+program
+  .command('explain')
+  .description(
+    'tells what would be done about a flow run, and why: live, or from a recorded case; changes nothing',
+  )
+  .argument('[flow-run-id]', 'a flow run, examined in the current cluster and Prefect')
+  .option('--file <path>', 'a recorded case instead')
+  .option('--record <path>', 'write the case down, so that it can be decided again')
+  .option('--json', 'for programs')
+  .action(async (flowRunId: string | undefined, options: ExplainOptions) => {
+    const recording = await recordingOf(flowRunId, options)
+    if (options.record !== undefined) await writeRecording(options.record, recording)
+    const text = options.json
+      ? `${JSON.stringify(decisionOn(recording), undefined, 2)}\n`
+      : explanationOf(recording)
+    process.stdout.write(text)
+  })
+
+interface ExplainOptions {
+  readonly file?: string
+  readonly record?: string
+  readonly json?: boolean
+}
+
+async function recordingOf(flowRunId: string | undefined, { file }: ExplainOptions): Promise<Recording> {
+  if (file !== undefined) return readRecording(file)
+  if (flowRunId === undefined) throw new ArgumentError('say which flow run, or --file')
+  const foundation = createFoundation(readConfig({ LIFEGUARD_LOG_LEVEL: 'error', ...process.env }))
+  try {
+    return await examine(foundation, flowRunId, untilStopped())
+  } finally {
+    await foundation.close()
+  }
+}
+
 /** Aborts with the first SIGTERM or Ctrl-C; the second one ends the process at once. */
 function untilStopped(): AbortSignal {
   const stop = new AbortController()
@@ -47,7 +91,7 @@ function untilStopped(): AbortSignal {
 try {
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof ConfigError)) throw error
+  if (!(error instanceof ConfigError || error instanceof ArgumentError)) throw error
   process.stderr.write(`${error.message}\n`)
   process.exitCode = 2
 }

@@ -68,8 +68,7 @@ export function createUnusedConnections(server: Server): () => void {
     if (isEnding) socket.setTimeout(LAST_REQUEST_MS, () => socket.destroy())
   })
   server.on('request', ({ socket }) => {
-    unused.delete(socket)
-    socket.setTimeout(0)
+    if (unused.delete(socket)) socket.setTimeout(0)
   })
   return () => {
     isEnding = true

@@ -4,8 +4,8 @@ import type { Outcome } from './decision.ts'
 import type { Review } from './review.ts'
 
 export interface AdmissionMetrics {
-  /** How many reviews of a webhook are under way now. */
-  readonly inFlight: (webhook: string, reviews: number) => void
+  /** `count` tells how many reviews of a webhook are under way, whenever somebody reads the metrics. */
+  readonly watchInFlight: (webhook: string, count: () => number) => void
   /** `code` is the HTTP status of the answer. */
   readonly finished: (webhook: string, code: number, seconds: number) => void
   readonly decided: (kind: Review['kind'], outcome: Outcome) => void
@@ -21,7 +21,8 @@ const LATENCY_BUCKETS = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 /** Metrics of the webhooks, under controller-runtime's names where it has one, so that its dashboards work. `webhook` is the path. */
 export function createAdmissionMetrics(registry: Registry): AdmissionMetrics {
   const registers = [registry]
-  const { requests, latency, inFlight } = createRequestMetrics(registers)
+  const underWay = new Map<string, () => number>()
+  const { requests, latency } = createRequestMetrics(registers, underWay)
   const panics = new Counter({
     name: 'controller_runtime_webhook_panics_total',
     help: 'Admission requests let through because of a defect of ours.',
@@ -34,7 +35,7 @@ export function createAdmissionMetrics(registry: Registry): AdmissionMetrics {
     registers,
   })
   return {
-    inFlight: (webhook, reviews) => inFlight.set({ webhook }, reviews),
+    watchInFlight: (webhook, count) => void underWay.set(webhook, count),
     finished: (webhook, code, seconds) => {
       requests.inc({ webhook, code })
       latency.observe({ webhook }, seconds)
@@ -44,7 +45,7 @@ export function createAdmissionMetrics(registry: Registry): AdmissionMetrics {
   }
 }
 
-const createRequestMetrics = (registers: Registry[]) => ({
+const createRequestMetrics = (registers: Registry[], underWay: ReadonlyMap<string, () => number>) => ({
   requests: new Counter({
     name: 'controller_runtime_webhook_requests_total',
     help: 'Admission requests by HTTP status code.',
@@ -63,5 +64,8 @@ const createRequestMetrics = (registers: Registry[]) => ({
     help: 'Admission requests being served.',
     labelNames: ['webhook'],
     registers,
+    collect() {
+      for (const [webhook, count] of underWay) this.set({ webhook }, count())
+    },
   }),
 })

@@ -4,16 +4,14 @@ import { FINALIZER_FREE_ANNOTATION, FLOW_RUN_ID_LABEL, PARENT_TASK_RUN_ID_LABEL 
 import type { Parent } from '../core/parent.ts'
 import type { AdmittedObject, Metadata } from './review.ts'
 
-/**
- * The parts of a document a patch may touch. Only these are compared, never whole objects: the patch cannot contain
- * anything else, and the comparison costs a few labels instead of a pod.
- */
-interface Touched {
-  readonly metadata: LabelsAndAnnotations
-  readonly spec?: { readonly template: { readonly metadata?: LabelsAndAnnotations } }
-}
+/** Our own label and annotation in the maps they are in. A map the object does not have is absent here. */
+type OurKeys = Partial<Record<'labels' | 'annotations', Readonly<Record<string, string>>>>
 
-type LabelsAndAnnotations = Partial<Pick<Metadata, 'labels' | 'annotations'>>
+/** The parts of an object that lack the label, where they are in its document. */
+interface Parts {
+  readonly metadata?: OurKeys
+  readonly spec?: { readonly template: { readonly metadata?: OurKeys } }
+}
 
 /** Whether some part of the object still wants the parent label, so that Prefect has to be asked. */
 export const lacksParent = (object: AdmittedObject): boolean =>
@@ -26,37 +24,38 @@ export const lacksParent = (object: AdmittedObject): boolean =>
  */
 export function parentPatch(object: AdmittedObject, parent: Parent): readonly Operation[] {
   if (parent.kind !== 'subflow') return []
-  const { parentTaskRunId } = parent
-  const before = touched(object, metadata => metadata)
-  const after = touched(object, metadata =>
-    lacksLabel(metadata) ? withParent(metadata, parentTaskRunId) : metadata,
+  const labels = { [PARENT_TASK_RUN_ID_LABEL]: parent.parentTaskRunId }
+  const ours = { labels, annotations: { [FINALIZER_FREE_ANNOTATION]: 'true' } }
+  const template = object.template?.metadata
+  const before = partsOf(
+    object,
+    ourKeys(object.metadata),
+    template === undefined ? {} : { metadata: ourKeys(template) },
   )
-  return jsonPatch.compare(before, after)
+  return jsonPatch.compare(before, partsOf(object, ours, { metadata: ours }))
 }
 
-type Change = <M extends Metadata | undefined>(metadata: M) => Metadata | M
-
-function touched(object: AdmittedObject, change: Change): Touched {
-  const metadata = labelsAndAnnotations(change(object.metadata))
-  if (!templateLacksLabel(object)) return { metadata }
-  const template = change(object.template?.metadata)
-  return {
-    metadata,
-    spec: { template: template === undefined ? {} : { metadata: labelsAndAnnotations(template) } },
-  }
-}
-
-/** `compare` reads a key that is there but undefined as a value: absent keys have to be absent. */
-const labelsAndAnnotations = ({ labels, annotations }: Metadata): LabelsAndAnnotations => ({
-  ...(labels && { labels }),
-  ...(annotations && { annotations }),
+/**
+ * Only these parts are compared, never whole objects: the patch cannot contain anything else, and costs the same for
+ * every pod.
+ */
+const partsOf = (
+  object: AdmittedObject,
+  metadata: OurKeys,
+  template: { readonly metadata?: OurKeys },
+): Parts => ({
+  ...(lacksLabel(object.metadata) && { metadata }),
+  ...(templateLacksLabel(object) && { spec: { template } }),
 })
 
-const withParent = (metadata: Metadata | undefined, parentTaskRunId: string): Metadata => ({
-  labels: { ...metadata?.labels, [PARENT_TASK_RUN_ID_LABEL]: parentTaskRunId },
-  annotations: { ...metadata?.annotations, [FINALIZER_FREE_ANNOTATION]: 'true' },
-  finalizers: [],
+/** The label is known to be missing. */
+const ourKeys = ({ labels, annotations }: Metadata): OurKeys => ({
+  ...(labels && { labels: {} }),
+  ...(annotations && { annotations: ourAnnotation(annotations) }),
 })
+
+const ourAnnotation = ({ [FINALIZER_FREE_ANNOTATION]: value }: Readonly<Record<string, string>>) =>
+  value === undefined ? {} : { [FINALIZER_FREE_ANNOTATION]: value }
 
 const lacksLabel = (metadata: Metadata | undefined): boolean =>
   metadata?.labels?.[PARENT_TASK_RUN_ID_LABEL] === undefined

@@ -17,7 +17,7 @@ export interface ProbesOptions {
   readonly registry: Registry
 }
 
-export interface ProbeStatus {
+interface ProbeStatus {
   readonly ok: boolean
   /** What is wrong, or why nothing is known yet. */
   readonly detail: string

@@ -2,7 +2,7 @@ import type { Decision } from './decision.ts'
 import { API_VERSION } from './review.ts'
 
 /** The answer to a review, as the apiserver reads it. */
-export interface AdmissionResponse {
+interface AdmissionResponse {
   readonly uid: string
   readonly allowed: boolean
   readonly patchType?: 'JSONPatch'

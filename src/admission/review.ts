@@ -50,7 +50,15 @@ export class MalformedReviewError extends Error {
 
 const absent = <T>(value: T | null | undefined): T | undefined => value ?? undefined
 
-const strings = z.record(z.string(), z.string()).nullish().transform(absent)
+type Strings = Readonly<Record<string, string>>
+
+/** One look at a map as it is: zod's record would parse and copy each of a pod's dozens of labels. */
+const strings = z.custom<Strings>(isMapOfStrings, 'expected a map of strings').nullish().transform(absent)
+
+function isMapOfStrings(value: unknown): value is Strings {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.values(value).every(item => typeof item === 'string')
+}
 
 const metadataSchema = z
   .object({ labels: strings, annotations: strings, finalizers: z.array(z.string()).nullish() })

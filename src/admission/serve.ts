@@ -26,10 +26,7 @@ export interface ServeDeps {
  */
 export function createServe({ webhook, decide, metrics, maxConcurrent }: ServeDeps) {
   let underWay = 0
-  const count = (change: 1 | -1): void => {
-    underWay += change
-    metrics.inFlight(webhook, underWay)
-  }
+  metrics.watchInFlight(webhook, () => underWay)
   const decideSafely = async (review: Review): Promise<Decision> => {
     try {
       return await decide(review)
@@ -40,9 +37,9 @@ export function createServe({ webhook, decide, metrics, maxConcurrent }: ServeDe
   }
   const decideWithinBounds = async (review: Review): Promise<Decision> => {
     if (underWay >= maxConcurrent) return OVERLOADED
-    count(1)
+    underWay += 1
     const decision = await decideSafely(review)
-    count(-1)
+    underWay -= 1
     return decision
   }
   return async (request: FastifyRequest): Promise<AnsweredReview> => {

@@ -18,23 +18,27 @@ export interface CertificateSource {
   /** The first certificate; `onLeaf` is told of every later one until the signal aborts. */
   readonly start: (onLeaf: (leaf: Leaf) => void, signal: AbortSignal) => Promise<Leaf>
   readonly readiness: () => readonly Check[]
+  /** A name that the certificate has to hold: what the API server calls us. */
+  readonly servername: string
 }
 
 /** Made and renewed by the replicas themselves. */
 export function ownCertificates(foundation: Foundation): CertificateSource {
   const { config, logger, registry } = foundation
+  const servername = serviceName(config)
   const listener: { tell?: (leaf: Leaf) => void } = {}
   const keeper = createCertificateKeeper({
     ...storesOf(foundation),
     secret: secretOf(config),
     service: { namespace: config.namespace, name: config.service },
-    dnsNames: ['svc', 'svc.cluster.local'].map(suffix => `${config.service}.${config.namespace}.${suffix}`),
+    dnsNames: [servername, `${servername}.cluster.local`],
     onLeaf: leaf => listener.tell?.(leaf),
     now: () => new Date(),
     logger,
     registry,
   })
   return {
+    servername,
     start: (onLeaf, signal) => {
       listener.tell = onLeaf
       return keeper.start(signal)
@@ -73,6 +77,9 @@ function storesOf({ config, access }: Foundation): Stores {
   }
 }
 
+/** As the API server names a Service that it calls. */
+const serviceName = ({ service, namespace }: Config): string => `${service}.${namespace}.svc`
+
 const secretOf = ({ namespace, service }: Config) => ({ namespace, name: `${service}-ca` })
 
 const configurationOf = (kind: WebhookConfigurationKind, { service }: Config): At => ({
@@ -81,9 +88,10 @@ const configurationOf = (kind: WebhookConfigurationKind, { service }: Config): A
 })
 
 /** Renewed by somebody else, such as cert-manager, in a folder. */
-export function certificatesIn(dir: string, { logger }: Foundation): CertificateSource {
-  const files = createFileCertificates({ dir, logger })
+export function certificatesIn(dir: string, { logger, registry, config }: Foundation): CertificateSource {
+  const files = createFileCertificates({ dir, logger, registry })
   return {
+    servername: serviceName(config),
     start: files.start,
     readiness: () => [{ name: 'certificate', ok: files.hasValidLeaf(), detail: `of ${dir}` }],
   }

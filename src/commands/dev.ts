@@ -15,6 +15,9 @@ export interface DevOptions {
 /** An API server that does not answer while we stop must not keep us. */
 const REMOVAL_MS = 10_000
 
+/** Under which name we look at ourselves, whatever the API server calls us. */
+const SERVERNAME = 'localhost'
+
 /** What holds here where nothing is set: no Service, no namespace of our own, and somebody is watching. */
 export const DEV_ENVIRONMENT = {
   LIFEGUARD_NAMESPACE: 'default',
@@ -33,11 +36,13 @@ export async function dev(
   signal: AbortSignal,
 ): Promise<void> {
   const { kubernetes, logger } = foundation
-  const names = isIP(host) === 0 ? { dnsNames: [host] } : { ipAddresses: [host] }
+  const names =
+    isIP(host) === 0 ? { dnsNames: [SERVERNAME, host] } : { dnsNames: [SERVERNAME], ipAddresses: [host] }
   const certificates = await createLocalCertificates(certificateDir.pathname, names)
   const registration = createRegistration(kubernetes, await readManifests())
   const options: ServeOptions = {
     certificates: {
+      servername: SERVERNAME,
       start: () => Promise.resolve(certificates),
       readiness: () => [{ name: 'certificate', ok: true, detail: certificateDir.pathname }],
     },

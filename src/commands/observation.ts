@@ -30,9 +30,6 @@ export interface Observation {
 /** A key that waited or was worked on for so long: a worker hangs, for every call has a far earlier deadline. */
 const STUCK_MS = 15 * 60_000
 
-/** A run in a younger state may have its Job in a moment. */
-const YOUNG_MS = 60_000
-
 interface Parts {
   readonly foundation: Foundation
   readonly metrics: ObserverMetrics
@@ -183,7 +180,7 @@ const orphanScanOf = ({
     isKnown: observer.isAlive,
     enqueue: observer.lookAt,
     workPools: foundation.config.verdict.workPools,
-    youngMs: YOUNG_MS,
+    youngMs: foundation.config.verdict.graces.orphan,
     everyMs: foundation.config.orphanScanInterval,
     logger: foundation.logger,
     metrics,

@@ -2,16 +2,18 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { AdmissionServer } from '../admission/server.ts'
+import type { Probes } from '../admission/probes.ts'
 import { createAdmissionServer } from '../admission/server.ts'
 import { collectProcessMetrics } from '../operations/event-loop.ts'
 import { createOperationsServer } from '../operations/server.ts'
 import type { CertificateSource } from './certificate-source.ts'
 import type { Foundation } from './foundation.ts'
 import { createObservation } from './observation.ts'
+import { probesOf } from './probes.ts'
 
 export interface ServeOptions {
   readonly certificates: CertificateSource
-  /** Called when both servers listen, with the port of admission. */
+  /** For a process outside the cluster: called when both servers listen, with the port of admission. */
   readonly onListening?: (port: number) => Promise<void>
   /** Called before the servers close. */
   readonly onStopping?: () => Promise<void>
@@ -30,16 +32,13 @@ export async function serve(
   const { config, logger, registry } = foundation
   collectProcessMetrics(registry)
   const observation = createObservation(foundation)
-  const stages = { isListening: false }
+  const started: { probes?: Probes } = {}
   const operations = createOperationsServer({
     registry,
     liveness: observation.liveness,
     readiness: () => [
-      {
-        name: 'admission',
-        ok: stages.isListening && !signal.aborted,
-        detail: signal.aborted ? 'stopping' : 'listening',
-      },
+      { name: 'admission', ...(started.probes?.status('tls') ?? STARTING) },
+      { name: 'shutdown', ok: !signal.aborted, detail: signal.aborted ? 'stopping' : 'not asked for' },
       ...options.certificates.readiness(),
     ],
     information: observation.information,
@@ -47,12 +46,20 @@ export async function serve(
   await operations.listen({ host: config.host, port: config.operationsPort })
   const observing = observation.run(signal)
   const admission = await startAdmission(foundation, options.certificates, signal)
-  stages.isListening = true
+  started.probes = probesOf(foundation, {
+    port: portOf(admission),
+    servername: options.certificates.servername,
+    hasCanary: options.onListening === undefined,
+  })
+  const working = Promise.all([observing, started.probes.start(signal)])
   logger.info({ admission: portOf(admission), operations: portOf(operations) }, 'listening')
   await options.onListening?.(portOf(admission))
-  await aborted(signal)
-  await stop({ foundation, options, admission, operations, observing })
+  await Promise.race([aborted(signal), working])
+  await stop({ foundation, options, admission, operations, working })
 }
+
+/** Until there is a certificate to listen with. */
+const STARTING = { ok: false, detail: 'waits for its certificate' }
 
 async function startAdmission(
   { config, prefect, logger, registry }: Foundation,
@@ -81,14 +88,14 @@ interface Running {
   readonly options: ServeOptions
   readonly admission: AdmissionServer
   readonly operations: FastifyInstance
-  readonly observing: Promise<void>
+  readonly working: Promise<unknown>
 }
 
-async function stop({ foundation, options, admission, operations, observing }: Running): Promise<void> {
+async function stop({ foundation, options, admission, operations, working }: Running): Promise<void> {
   const { config, logger } = foundation
   logger.info({ drainMs: config.admission.drain }, 'stopping: serving on while the API server lets go')
   admission.drain()
-  await Promise.all([options.onStopping?.(), sleep(config.admission.drain), observing])
+  await Promise.all([options.onStopping?.(), sleep(config.admission.drain), working])
   await admission.close()
   await operations.close()
   await foundation.close()

@@ -29,15 +29,15 @@ export function attemptOf(facts: RunCase): Attempt {
   if (facts.run.state.type !== 'PENDING' || !facts.newest) return { kind: 'current' }
   if (!states?.known) return { kind: 'unknown', evidence: states }
   const starts = attemptStarts(states.value)
-  const [startedAt, ...earlier] = starts.toReversed()
-  if (startedAt === undefined || earlier.length === 0) return { kind: 'current' }
+  const [, startedAt] = starts.slice(-2)
+  if (startedAt === undefined) return { kind: 'current' }
   const isCounted = everyStartHasItsJob(facts, facts.newest, starts)
   const lead = facts.newest.job.metadata.creationTimestamp - startedAt
   return { kind: kindOf(isCounted, lead, facts.settings.clockTolerance), startedAt }
 }
 
 /** When each attempt was taken up by a worker: the moves from Scheduled to Pending, oldest first. */
-export const attemptStarts = (states: readonly State[]): readonly Instant[] =>
+const attemptStarts = (states: readonly State[]): readonly Instant[] =>
   states
     .filter((state, index) => state.type === 'PENDING' && states[index - 1]?.type === 'SCHEDULED')
     .map(state => state.timestamp)

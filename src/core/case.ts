@@ -59,12 +59,16 @@ function isAllThatLives({ facts, newest, life }: Pick<Case, 'facts' | 'newest' |
   )
 }
 
+/** Nothing is left of the run, and the Job that `infrastructure_pid` names was looked for and is not there. */
+const isNamedJobGone = ({ namedJob }: Facts): boolean =>
+  namedJob?.known === true && namedJob.value === undefined
+
 /** The diagnosis wants objects as they were last seen, and the UIDs of those that are gone. */
 const evidenceOf = ({ facts, newest, pods }: Pick<Case, 'facts' | 'newest' | 'pods'>): DiagnosisEvidence => ({
   pods: pods.map(({ pod }) => pod),
   events: listed(facts.events),
   gone: {
-    job: newest?.gone !== undefined,
+    job: newest ? newest.gone !== undefined : isNamedJobGone(facts),
     pods: pods.filter(({ gone }) => gone).map(({ pod }) => pod.metadata.uid),
   },
   ...(newest && { job: newest.job }),

@@ -15,7 +15,7 @@ export type Life =
   | Death
 
 /** Something of the run may still move it. */
-export interface Living {
+interface Living {
   readonly kind: 'alive'
   readonly reason: 'JobIsActive' | 'JobIsSuspended' | 'PodIsNotTerminal'
   /** The Jobs that have not ended. */

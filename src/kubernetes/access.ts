@@ -50,11 +50,9 @@ export interface AccessOptions {
   readonly userAgent?: string
   /** For requests that name none. */
   readonly timeoutMs?: number
-  /**
-   * Most sockets for requests, where the server knows HTTP/1.1 only. In HTTP/2 there is one, and one more for all
-   * watches.
-   */
+  /** Most sockets for requests; one more serves all watches, or one each where there is no HTTP/2. */
   readonly connections?: number
+  /** Whether watches may share a connection by HTTP/2, `true` by default. */
   readonly http2?: boolean
   readonly metrics?: KubernetesMetrics
   readonly clock?: Clock

@@ -7,6 +7,7 @@ import { createDeadline, type Deadline } from './deadline.ts'
 import { codeOf, KubernetesError, statusError } from './errors.ts'
 import { contents, header, headersOf, queryOf, type Call } from './http.ts'
 import type { KubernetesMetrics } from './metrics.ts'
+import { prove } from './proof.ts'
 import { createLane, type Connections, type Lane } from './transport.ts'
 
 /** An answer of the apiserver, whatever its status. */
@@ -44,29 +45,32 @@ interface Progress {
   readonly lane: Lane
   readonly startedAt: number
   connections?: Connections
+  /** Whether the connection must have answered something else before. */
+  readonly needsProof: boolean
   /** When something of this call last arrived; at first, when it started. */
   lastSign: number
 }
 
 /**
- * Watches have connections of their own: a burst of events, or a reader that takes its time, must not hold up the
- * renewal of a lease. In HTTP/2 that makes two connections at rest; in HTTP/1.1 one for every watch besides.
+ * Two connections at rest: all watches share one by HTTP/2, requests take one at a time, or a few in a burst, by
+ * HTTP/1.1. Apart, because a burst of events must not hold up the renewal of a lease, and because in HTTP/1.1 a
+ * connection that dies takes one request along and no more. Where the server has no HTTP/2, each watch has its own.
  */
 export function createExchange(options: ExchangeOptions): Exchange {
   const open = new Set<unknown>()
-  const lane = (sockets: number | null): Lane =>
+  const lane = (sockets: number | null, http2: boolean): Lane =>
     createLane({
       clock: options.clock,
-      http2: options.http2,
+      http2,
       sockets,
       onSocket: socket => {
         open.add(socket)
         socket.once('close', () => open.delete(socket))
       },
     })
-  const requests = lane(options.sockets)
+  const requests = lane(options.sockets, false)
   // No bound of its own: there are as many as reflectors, and one too few would wait for ever.
-  const watches = lane(null)
+  const watches = lane(null, options.http2)
   options.metrics.connections(() => open.size)
   return {
     whole: async request => whole(options, requests, request),
@@ -86,7 +90,8 @@ async function whole(
   const { signal: parent, timeoutMs } = request
   const startedAt = options.clock.monotonic()
   const deadline = createDeadline(parent, timeoutMs)
-  const progress: Progress = { call: request, parent, deadline, lane, startedAt, lastSign: startedAt }
+  const times = { startedAt, lastSign: startedAt }
+  const progress: Progress = { call: request, parent, deadline, lane, needsProof: false, ...times }
   try {
     const response = await send(options, progress)
     const body = await response.body.text()
@@ -111,7 +116,8 @@ async function stream(
   const startedAt = options.clock.monotonic()
   const call: Call = { method: 'GET', ...request }
   const deadline = createDeadline(parent, silenceMs)
-  const progress: Progress = { call, parent, deadline, lane, startedAt, lastSign: startedAt }
+  const times = { startedAt, lastSign: startedAt }
+  const progress: Progress = { call, parent, deadline, lane, needsProof: options.http2, ...times }
   try {
     const response = await send(options, progress)
     if (response.statusCode === 200) return chunks(options, progress, response.body)
@@ -169,6 +175,8 @@ async function sendOnce(
   const { call, deadline } = progress
   const connections = progress.lane.connections(credentials)
   progress.connections = connections
+  if (progress.needsProof) await (connections.proof ??= prove(connections, credentials, progress.lane))
+  deadline.signal.throwIfAborted()
   const response = await connections.dispatcher.request({
     origin: credentials.origin,
     path: credentials.basePath + call.path + queryOf(call.query),

@@ -79,7 +79,7 @@ function createContest(options: LeadershipOptions): Contest {
   const { access, namespace, name, identity, onNewLeader = () => {} } = options
   const { clock = systemClock, report = () => {} } = options
   const timings = { ...LEASE_TIMINGS, ...options.timings }
-  const store = options.store ?? createLeaseStore(access, { namespace, name })
+  const store = options.store ?? createLeaseStore(access, { namespace, name }, timings.renewDeadlineMs / 3)
   options.metrics?.leader(name, false)
   const elector = createElector({ ...timings, store, identity, clock, onNewLeader })
   return { options, clock, elector, timings, report, leading: false }
@@ -98,8 +98,8 @@ async function acquire(contest: Contest, signal: AbortSignal): Promise<boolean> 
 /** Never throws: what failed is told and tried again. Goes on while the process stops, to keep the lease until then. */
 async function attempt({ elector, options, timings, report }: Contest): Promise<Attempt | 'failed'> {
   try {
-    // Half of the deadline, so that one request that hangs leaves time for another.
-    return await elector.attempt(AbortSignal.timeout(timings.renewDeadlineMs / 2))
+    // A request that hangs is given up after a third of this, which leaves time for others.
+    return await elector.attempt(AbortSignal.timeout(timings.renewDeadlineMs))
   } catch (error) {
     report({ what: `the lease ${options.namespace}/${options.name} could not be read or written`, error })
     return 'failed'

@@ -30,11 +30,16 @@ export interface LeaseStore {
   ) => Promise<StoredLease | undefined>
 }
 
-export function createLeaseStore(access: Pick<Access, 'request'>, place: Required<Place>): LeaseStore {
+/** `timeoutMs` is for each request: one that gets no answer in time also costs its connection, which may be dead. */
+export function createLeaseStore(
+  access: Pick<Access, 'request'>,
+  place: Required<Place>,
+  timeoutMs: number,
+): LeaseStore {
   const path = objectPath(LEASES, place)
   const collection = collectionPath(LEASES, place.namespace)
   // The contender's own rhythm is the retry.
-  const once = { attempts: 1, parse: parseLease }
+  const once = { attempts: 1, timeoutMs, parse: parseLease }
   return {
     read: async signal => access.request({ method: 'GET', path, signal, ...once }).catch(undefinedIfTooLate),
     create: async (lease, signal) => {

@@ -23,6 +23,7 @@ export const parseEvent: (json: unknown) => KubernetesEvent = named('Event', fie
     message: optionalString(fields['message'] ?? fields['note']) ?? '',
     regarding: regardingOf(record(fields['involvedObject'] ?? fields['regarding'], 'involvedObject')),
     count: countOf(fields, series),
+    ...present('firstSeen', firstSeenOf(fields)),
     ...present('lastSeen', lastSeenOf(fields, series)),
   }
 })
@@ -35,6 +36,12 @@ const regardingOf = (fields: Fields): KubernetesEvent['regarding'] => ({
 
 const countOf = (fields: Fields, series: Fields): number =>
   optionalNumber(series['count'] ?? fields['count'] ?? fields['deprecatedCount']) ?? 1
+
+const firstSeenOf = (fields: Fields): number | undefined =>
+  optionalInstant(
+    fields['firstTimestamp'] ?? fields['deprecatedFirstTimestamp'] ?? fields['eventTime'],
+    'firstTimestamp',
+  )
 
 function lastSeenOf(fields: Fields, series: Fields): number | undefined {
   const last = fields['lastTimestamp'] ?? fields['deprecatedLastTimestamp'] ?? fields['eventTime']

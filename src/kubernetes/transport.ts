@@ -3,12 +3,11 @@ import { Agent, ProxyAgent, buildConnector, type Dispatcher } from 'undici'
 import type { Clock } from './clock.ts'
 import type { Credentials } from './credentials.ts'
 
-/**
- * One set of connections, used until the credentials change or it is distrusted. In HTTP/2, to which every
- * kube-apiserver agrees, it is one connection.
- */
+/** One set of connections, used until the credentials change or it is distrusted. In HTTP/2 it is one connection. */
 export interface Connections {
   readonly dispatcher: Dispatcher
+  /** Settles when something has been answered here; absent when nobody has asked for a proof yet. */
+  proof: Promise<void> | undefined
   readonly fingerprint: string
   /** When something last arrived, by the monotonic clock. */
   lastSign: number
@@ -28,6 +27,7 @@ export interface Lane {
 
 export interface LaneOptions {
   readonly clock: Clock
+  /** Offers HTTP/2; the server may still choose HTTP/1.1. */
   readonly http2: boolean
   /** Most sockets at a time, `null` for no bound. HTTP/2 stays at one until a hundred requests are under way. */
   readonly sockets: number | null
@@ -36,6 +36,7 @@ export interface LaneOptions {
 }
 
 interface Socket {
+  readonly alpnProtocol?: string | false | null
   once: (event: 'close', listener: () => void) => unknown
 }
 
@@ -60,14 +61,24 @@ export function createLane(options: LaneOptions): Lane {
     retired.add(gone)
     void gone.then(() => retired.delete(gone))
   }
+  const create = (credentials: Credentials): Connections => {
+    const onSocket = (socket: Socket): void => {
+      options.onSocket?.(socket)
+      if (socket.alpnProtocol === 'h2')
+        socket.once('close', () => retire(created, new Error('the connection was closed')))
+    }
+    const created: Connections = {
+      dispatcher: createDispatcher(credentials, { ...options, onSocket }),
+      fingerprint: credentials.fingerprint,
+      proof: undefined,
+      lastSign: options.clock.monotonic(),
+    }
+    return created
+  }
   return {
     connections: credentials => {
       if (current && current.fingerprint !== credentials.fingerprint) retire(current)
-      current ??= {
-        dispatcher: createDispatcher(credentials, options),
-        fingerprint: credentials.fingerprint,
-        lastSign: options.clock.monotonic(),
-      }
+      current ??= create(credentials)
       return current
     },
     distrust: (connections, since) => {

@@ -1,3 +1,4 @@
+import { SUSPENDED_BY_US_ANNOTATION } from '../core/names.ts'
 import type { ObjectMeta } from '../core/objects.ts'
 import type { Access } from './access.ts'
 import { createObjects, type Objects, type Patched } from './objects.ts'
@@ -44,7 +45,7 @@ export interface Writes {
     additions: Additions,
     signal: AbortSignal,
   ) => Promise<Patched | 'unchanged'>
-  /** Sets `spec.suspend`: Kubernetes ends the pods and starts no new ones. */
+  /** Sets `spec.suspend`, and an annotation that says it was us: Kubernetes ends the pods and starts no new ones. */
   readonly suspendJob: (job: Seen, signal: AbortSignal) => Promise<Patched>
   /** Creates or updates a webhook configuration by server-side apply; our fields are taken back from whoever has them. */
   readonly applyWebhookConfiguration: (manifest: WebhookManifest, signal: AbortSignal) => Promise<Patched>
@@ -79,7 +80,8 @@ export function createWrites(access: Pick<Access, 'request'>): Writes {
     addToPod: async (metadata, additions, signal) =>
       add(objects, { resource: PODS, metadata, additions }, signal),
     suspendJob: async ({ uid, ...place }, signal) => {
-      const body = { metadata: { uid }, spec: { suspend: true } }
+      const annotations = { [SUSPENDED_BY_US_ANNOTATION]: 'true' }
+      const body = { metadata: { uid, annotations }, spec: { suspend: true } }
       return objects.patch({ resource: JOBS, ...place }, { type: 'merge', body }, signal)
     },
     applyWebhookConfiguration: async (manifest, signal) => {

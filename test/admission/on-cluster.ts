@@ -21,14 +21,14 @@ export async function certificates() {
   return { authority, leaf: await signLeaf({ authority, dnsNames: [DNS_NAME], ...life }) }
 }
 
-export interface Metadata {
+interface Metadata {
   readonly name: string
   readonly resourceVersion: string
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
 }
 
-export interface Answered {
+interface Answered {
   readonly kind?: string
   readonly message?: string
   readonly metadata: Metadata
@@ -43,7 +43,7 @@ export interface Answer {
   readonly warnings: readonly string[]
 }
 
-export interface Asked {
+interface Asked {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly body?: unknown

@@ -47,7 +47,15 @@ const malformed: Record<string, { body: unknown; field: string }> = {
   'a pod without metadata': { body: reviewOf({ kind: 'Pod' }), field: 'request.object.metadata' },
   'a label that is a number': {
     body: reviewOf({ kind: 'Pod', metadata: { labels: { a: 1 } } }),
-    field: 'request.object.metadata.labels.a',
+    field: 'request.object.metadata.labels',
+  },
+  'annotations in a list': {
+    body: reviewOf({ kind: 'Pod', metadata: { annotations: ['a'] } }),
+    field: 'request.object.metadata.annotations',
+  },
+  'labels that are a number': {
+    body: reviewOf({ kind: 'Pod', metadata: { labels: 1 } }),
+    field: 'request.object.metadata.labels',
   },
   'a Job whose template is a list': {
     body: reviewOf({ apiVersion: 'batch/v1', kind: 'Job', metadata: {}, spec: { template: [] } }),

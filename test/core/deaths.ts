@@ -175,7 +175,7 @@ export const DEATHS: readonly DeathSentence[] = [
   },
   {
     dies: 'It died while nobody watched, and nothing of it is left. (Where its work pool is in `LIFEGUARD_WORK_POOLS`.)',
-    seen: 'unknown',
+    seen: 'job_deleted',
     becomes: 'Crashed',
     world: { now: 300, settings: { workPools: ['kubernetes'] } },
   },

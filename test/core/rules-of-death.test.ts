@@ -1,4 +1,6 @@
 import t from 'tap'
+import type { JobFact } from '../../src/core/facts.ts'
+import type { JobParts } from './build/objects.ts'
 import { job, node, pod } from './build/objects.ts'
 import { run } from './build/runs.ts'
 import { showThat } from './build/sentences.ts'
@@ -28,8 +30,8 @@ t.test('a run of which nothing was ever seen', async t => {
     'its Job is gone, its state is two minutes old': {
       world: { now: 125, settings: owned },
       verdict: 'crash NoTrace',
-      with: { job: undefined },
-      asked: ['flowRun', 'cluster', 'namedJob', 'heartbeat', 'events'],
+      with: { job: undefined, diagnosis: { code: 'job_deleted' } },
+      asked: ['flowRun', 'cluster', 'namedJob', 'heartbeat'],
     },
     'its Job is gone, and it has had a heartbeat': {
       world: { now: 300, heartbeat: 200, settings: owned },
@@ -69,6 +71,17 @@ t.test('a pod whose Job is gone', async t => {
     'its state is newer than the end of its last container': {
       world: { pods: [pod({ exitCode: 137 })], run: run({ state: 'Running@26' }) },
       verdict: 'requeue StateIsNewerThanDeath',
+    },
+    'its state is no newer than the end of its last container': {
+      world: { pods: [pod({ exitCode: 137 })], run: run({ state: 'Running@25' }) },
+      verdict: 'crash PodWithoutJob',
+    },
+    'its state is no newer than the end of the last of several pods': {
+      world: {
+        pods: [pod({ exitCode: 137, gone: 40 }), pod({ name: 'etl-0', exitCode: 137 })],
+        run: run({ state: 'Running@45' }),
+      },
+      verdict: 'crash PodWithoutJob',
     },
     'its state is no newer than the moment the pod went': {
       world: { pods: [pod({ exitCode: 137, gone: 25 })], run: run({ state: 'Running@26' }) },
@@ -231,8 +244,9 @@ t.test('the dead make no states', async t => {
   })
 })
 
+const failed = (parts: JobParts): JobFact => job({ failed: 'BackoffLimitExceeded', ...parts })
+
 t.test('of several dead Jobs the newest one counts', async t => {
-  const failed = (parts: Parameters<typeof job>[0]) => job({ failed: 'BackoffLimitExceeded', ...parts })
   showThat(t, {
     'an older one is Complete: rescheduled on SIGTERM with exit code 0, which hides the death from Prefect': {
       world: { jobs: [failed({ created: 20 }), job({ name: 'etl-0', complete: true, ended: 10 })] },

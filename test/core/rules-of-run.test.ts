@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { FlowRun } from '../../src/core/flow-run.ts'
 import { FLOW_RUN_ID_LABEL } from '../../src/core/names.ts'
 import { job, pod, warning } from './build/objects.ts'
 import { FLOW_RUN_ID, run, STATES, states } from './build/runs.ts'
@@ -38,9 +39,10 @@ t.test('what Prefect says of a run whose only Job is dead, for every state it na
   t.strictSame(Object.keys(verdicts), Object.keys(STATES), 'no state is left out')
 })
 
+const retrying = (retryType: 'in_process' | 'reschedule', state = 'AwaitingRetry@10'): FlowRun =>
+  run({ state, retryType, retries: 1 })
+
 t.test('a stranded in-process retry is the one Scheduled run that nobody will take up', async t => {
-  const retrying = (retryType: 'in_process' | 'reschedule', state = 'AwaitingRetry@10') =>
-    run({ state, retryType, retries: 1 })
   showThat(t, {
     'AwaitingRetry, in_process': {
       world: { ...DEAD, run: retrying('in_process') },
@@ -253,6 +255,10 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
       },
       'it seems to be five seconds older than the start': {
         world: { ...pending, jobs: [job({ created: 35, failed: 'DeadlineExceeded', ended: 50 })], now: 60 },
+        verdict: 'requeue AttemptIsCloseCall',
+      },
+      'it seems to be five seconds newer than the start': {
+        world: { ...pending, jobs: [job({ created: 45, failed: 'DeadlineExceeded', ended: 50 })], now: 60 },
         verdict: 'requeue AttemptIsCloseCall',
       },
       'it seems to be six seconds older than the start': {

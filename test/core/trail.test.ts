@@ -40,10 +40,11 @@ t.test('a trail names the facts, the diagnosis and every rule that was asked', a
   ])
 })
 
+const factsOf = (world: World): readonly string[] => decideIn(world).trail.facts
+
 t.test('facts in words', async t => {
-  const facts = (world: World) => decideIn(world).trail.facts
   t.strictSame(
-    facts({
+    factsOf({
       jobs: [job({ gone: { unseen: 20 } }), job({ name: 'etl-2', complete: true, created: 5 })],
       pods: [
         pod({ due: 90 }),
@@ -64,7 +65,7 @@ t.test('facts in words', async t => {
     'Jobs and pods that are there, ending or gone',
   )
   t.strictSame(
-    facts({ jobs: UNKNOWN, pods: UNKNOWN }),
+    factsOf({ jobs: UNKNOWN, pods: UNKNOWN }),
     [
       'life: unknown JobsUnknown, from the watch',
       'jobs: unknown, the API server answered 503',
@@ -74,12 +75,12 @@ t.test('facts in words', async t => {
   )
   const dead = { jobs: [job({ failed: 'DeadlineExceeded' })], pods: [pod({ exitCode: 1 })] }
   t.match(
-    facts({ ...dead, run: UNKNOWN }).at(-1),
+    factsOf({ ...dead, run: UNKNOWN }).at(-1),
     'flow run: unknown, the API server answered 503',
     'Prefect did not answer',
   )
   t.match(
-    facts({ ...dead, run: run({ names: null, retries: 2, state: 'Completed@9' }) }).at(-1),
+    factsOf({ ...dead, run: run({ names: null, retries: 2, state: 'Completed@9' }) }).at(-1),
     /Completed \(COMPLETED\) state Completed-9, run_count 1, retries 2, infrastructure none$/,
     'a run that names no Job',
   )

@@ -19,13 +19,9 @@ t.test(
     await prefect.api.waitForState(parent.childRunId, ['RUNNING'])
     const [job] = (await api.list(jobs, query)).items
     const run = await prefect.api.readFlowRun(parent.childRunId)
-    t.equal(job?.metadata.labels?.[LABEL], run.parent_task_run_id, 'the Job carries the label')
-    t.equal(job?.metadata.annotations?.[ANNOTATION], 'true', 'and the annotation')
-    t.match(
-      job,
-      { spec: { template: { metadata: { labels: { [LABEL]: run.parent_task_run_id } } } } },
-      'so does its template',
-    )
+    const marks = { labels: { [LABEL]: run.parent_task_run_id }, annotations: { [ANNOTATION]: 'true' } }
+    t.match(job?.metadata, marks, 'the Job carries label and annotation')
+    t.match(job?.spec, { template: { metadata: marks } }, 'so does its template')
     t.strictSame(job?.metadata.finalizers ?? [], [], 'and no finalizer')
     node.kill(`default/${(await runningPodOf(query)).metadata.name}`, 'OOMKilled')
     const end = await prefect.api.waitForState(parent.childRunId, ['CRASHED'])

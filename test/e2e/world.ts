@@ -11,7 +11,9 @@ import { startProcessNode } from '../cluster/process-node.ts'
 import type { Job, Pod } from '../cluster/resources.ts'
 import { jobs, pods } from '../cluster/resources.ts'
 
-export interface WorldOptions extends Partial<Pick<LifeguardOptions, 'failureState' | 'env'>> {
+export interface WorldOptions extends Pick<LifeguardOptions, 'env'> {
+  /** Only reports, as it does out of the box; else dead runs become Crashed. */
+  readonly isReporting?: boolean
   /** Prefect's own observer runs in the worker, too. */
   readonly observer?: boolean
 }
@@ -66,8 +68,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     startLifeguard({
       kubeconfig: controlPlane.kubeconfig,
       apiUrl: prefect.apiUrl,
-      failureState: 'crashed',
-      ...options,
+      ...(options.isReporting !== true && { failureState: 'crashed' as const }),
+      ...(options.env && { env: options.env }),
     })
   let lifeguard = await start()
   return {
@@ -101,8 +103,6 @@ async function startRun(
   })
   const query = { labelSelector: `prefect.io/flow-run-id=${flowRunId}` }
   const podsOf = async (): Promise<readonly Pod[]> => (await api.list(pods, query)).items
-  const newest = <T extends Job | Pod>(items: readonly T[]): T | undefined =>
-    items.toSorted((a, b) => a.metadata.creationTimestamp.localeCompare(b.metadata.creationTimestamp)).at(-1)
   return {
     flowRunId,
     parentTaskRunId,

@@ -27,7 +27,7 @@ const LIFETIMES = { authorityMs: 15_000, leafMs: 5_000, propagationMs: 2_000, ba
 /** Jobs under way at once, all the time. */
 const LOAD = 8
 
-t.setTimeout(180_000)
+t.setTimeout(600_000)
 
 const plane = await startControlPlane()
 const balancer = await createBalancer()

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -223,24 +224,12 @@ t.test('a container has the environment its spec gives it, and little else', asy
   await untilPod('environment', 'Succeeded')
   const lines = (await api.text('/api/v1/namespaces/default/pods/environment/log')).trim().split('\n')
   const names = lines.flatMap(line => /^(\w+)=/.exec(line)?.[1] ?? [])
+  const ofTheShell = new Set(['_', 'SHLVL', 'OLDPWD', 'PWD'])
+  const ofTheNode = ['HOME', 'HOSTNAME', 'PATH', 'PROCESS_NODE', 'PROCESS_NODE_CONTAINER']
+  const ofTheSpec = ['APP', 'CM_colour', 'CM_size', 'COLOUR', 'GREETING', 'NODE', 'PASSWORD', 'POD', 'WHO']
   t.strictSame(
-    names.filter(name => !['_', 'SHLVL', 'OLDPWD'].includes(name)),
-    [
-      ...[
-        'APP',
-        'CM_colour',
-        'CM_size',
-        'COLOUR',
-        'GREETING',
-        'HOME',
-        'HOSTNAME',
-        'NODE',
-        'PASSWORD',
-        'PATH',
-        'POD',
-      ],
-      ...['PROCESS_NODE', 'PROCESS_NODE_CONTAINER', 'PWD', 'WHO'],
-    ],
+    names.filter(name => !ofTheShell.has(name)).toSorted(),
+    [...ofTheNode, ...ofTheSpec].toSorted(),
   )
   for (const line of [
     'GREETING=hello world $(UNKNOWN)',
@@ -255,7 +244,6 @@ t.test('a container has the environment its spec gives it, and little else', asy
 })
 
 t.test('init containers run one after the other, a sidecar beside the rest', async t => {
-  const sh = (script: string) => ({ image: 'x', command: ['sh', '-c', script] })
   const log = t.testdir()
   const note = (who: string) => `echo ${who} >> ${log}/order`
   await createPod('inits', {
@@ -311,7 +299,7 @@ t.test('a pod that is active for too long fails', async t => {
   t.match(pod.status, {
     reason: 'DeadlineExceeded',
     message: 'Pod was active on the node longer than the specified deadline',
-    containerStatuses: [{ state: { terminated: { exitCode: 0 } } }],
+    containerStatuses: [{ state: { terminated: {} } }],
   })
 })
 
@@ -426,11 +414,28 @@ t.test('a node can be lost, and come back', async t => {
   t.equal(await api.get(nodes, { name: 'lost' }), undefined, 'a node that is stopped is gone from the API')
 })
 
+t.test('containers do not outlive the process that runs their node, even when it is killed', async t => {
+  const { server, ca, token } = controlPlane
+  const script = `
+    import { startProcessNode } from ${JSON.stringify(new URL('../cluster/process-node.ts', import.meta.url).href)}
+    const cluster = ${JSON.stringify({ server, ca, token })}
+    await startProcessNode({ cluster, name: 'mortal' })
+    setInterval(() => {}, 60_000)
+  `
+  const other = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' })
+  t.teardown(() => other.kill('SIGKILL'))
+  await untilNode('mortal', 'True')
+  await createPod('orphan', { script: `setsid sh -c '${STUBBORN}'`, on: 'mortal' })
+  const pid = await pidOf('orphan')
+  other.kill('SIGKILL')
+  await untilDead(pid)
+})
+
 // ---- words for the above
 
 interface PodWords {
   readonly script: string
-  readonly on?: 'patient' | 'hasty' | 'lost'
+  readonly on?: 'patient' | 'hasty' | 'lost' | 'mortal'
   readonly image?: string
   readonly annotations?: Readonly<Record<string, string>>
   readonly labels?: Readonly<Record<string, string>>
@@ -479,6 +484,10 @@ async function pidOf(name: string): Promise<number> {
     what: `pod ${name} to write its process id`,
   })
   return Number.parseInt(text, 10)
+}
+
+function sh(script: string) {
+  return { image: 'x', command: ['sh', '-c', script] }
 }
 
 function untilDead(pid: number): Promise<unknown> {
@@ -556,21 +565,17 @@ async function play(
     signal: over.signal,
     onEvent: ({ object }) => seen.push(normalStatus(object)),
   })
-  const { script = OBEDIENT, on = 'patient', image, annotations, env = [], spec } = scenario
-  await createPod(name, {
-    script,
-    on,
-    containerName: 'prefect-job',
-    container: { env, ...(image ? { image } : {}) },
-    ...(annotations ? { annotations } : {}),
-    ...(spec ? { spec } : {}),
-  })
+  await createPod(name, podOf(scenario))
   await scenario.meanwhile?.(name)
   const deadline = Date.now() + TIMEOUT_MS
   while (missingFrom(seen, expected).length > 0 && Date.now() < deadline) await sleep(50)
   over.abort()
   await watched.catch(() => {})
   return seen
+}
+
+function podOf({ env = [], image = 'local.test/prefect:1', ...words }: Scenario): PodWords {
+  return { script: OBEDIENT, ...words, containerName: 'prefect-job', container: { env, image } }
 }
 
 /** What of `expected` does not appear in `seen`, in this order. A kubelet may leave out a status it is too late for; so may we not. */

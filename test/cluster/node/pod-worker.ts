@@ -37,8 +37,9 @@ export function startPodWorker(first: Pod, deps: PodDeps): PodWorker {
   const { running, ledger, ending } = context
   const removal = new AbortController()
   let deadline: NodeJS.Timeout | undefined
-  /** Set once the final status is on its way; then only a deletion remains to be confirmed. */
   let isOver = false
+  /** Once the API has the final status, a deletion can be confirmed; earlier, it would be lost. */
+  let isTold = false
   let confirmed: Promise<void> | undefined
 
   const finish = async (): Promise<void> => {
@@ -49,6 +50,7 @@ export function startPodWorker(first: Pod, deps: PodDeps): PodWorker {
     isOver = true
     ledger.set({ sandbox: 'gone', terminal: true })
     await ledger.flush()
+    isTold = true
     if (context.pod.metadata.deletionTimestamp !== undefined) await confirmDeletion()
   }
   const confirmDeletion = (): Promise<void> => (confirmed ??= deleteFromApi(context, removal.signal))
@@ -59,8 +61,8 @@ export function startPodWorker(first: Pod, deps: PodDeps): PodWorker {
     if (!isOver) deadline = watchDeadline(context)
     const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = pod.metadata
     if (deletionTimestamp === undefined) return
-    if (isOver) void confirmDeletion()
-    else endPod(context, { graceMs: deletionGracePeriodSeconds * 1_000 })
+    if (isTold) void confirmDeletion()
+    else if (!isOver) endPod(context, { graceMs: deletionGracePeriodSeconds * 1_000 })
   }
   const killAll = (cause?: Cause): void => {
     for (const process of running.values()) process.kill(cause)

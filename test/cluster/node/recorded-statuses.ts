@@ -7,21 +7,11 @@ const RECORDED = new URL('../../fixtures/recorded/', import.meta.url)
 
 const lineSchema = z.object({ object: pods.schema })
 
-/** What differs between any two pods that fare the same: left out. */
-const LEFT_OUT = new Set([
-  ...[
-    'qosClass',
-    'lastTransitionTime',
-    'image',
-    'imageID',
-    'volumeMounts',
-    'resources',
-    'allocatedResources',
-  ],
-  ...['podIP', 'podIPs', 'hostIP', 'hostIPs'],
-])
+/** What differs between any two pods that fare the same. */
+const LEFT_OUT =
+  /^(qosClass|lastTransitionTime|image|imageID|volumeMounts|resources|allocatedResources|podIPs?|hostIPs?)$/
 /** What differs, but must be there or not be there: told apart from its absence only. */
-const PRESENCE = new Set(['startTime', 'startedAt', 'finishedAt', 'containerID'])
+const PRESENCE = /^(startTime|startedAt|finishedAt|containerID)$/
 
 /**
  * The statuses a real kubelet wrote for the first pod of a recording, in order, each one that is not like the one before
@@ -50,11 +40,19 @@ export function normalStatus({ metadata: { name, namespace, uid }, status }: Pod
 }
 
 function simplify(key: string, value: unknown): unknown {
-  if (LEFT_OUT.has(key)) return undefined
-  if (PRESENCE.has(key)) return value === '' || value === null ? value : '<some>'
-  if (key === 'conditions' && Array.isArray(value)) {
-    return value.toSorted((a: { type: string }, b: { type: string }) => a.type.localeCompare(b.type))
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a.localeCompare(b)))
+  if (LEFT_OUT.test(key)) return undefined
+  if (PRESENCE.test(key)) return value === null ? null : '<some>'
+  if (key === 'conditions') return z.array(conditionSchema).parse(value).toSorted(byType)
+  return isPlainObject(value) ? sorted(value) : value
 }
+
+const conditionSchema = z.looseObject({ type: z.string() })
+
+const byType = (a: { readonly type: string }, b: { readonly type: string }): number =>
+  a.type.localeCompare(b.type)
+
+const isPlainObject = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const sorted = (value: object): object =>
+  Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a.localeCompare(b)))

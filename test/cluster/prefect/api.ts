@@ -348,7 +348,7 @@ function records(send: Send) {
 }
 
 /** With sqlite and services, 1 to 2 % of the writes are answered 503 for lock contention, without Retry-After (measured). */
-const BUSY_ATTEMPTS = 10
+const BUSY_ATTEMPTS = 50
 const BUSY_DELAY_MS = 200
 const TIMEOUT_MS = 20_000
 
@@ -402,6 +402,8 @@ async function askOnce({ method, url, body }: Question, headers: Record<string, 
     headers: { ...headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
     body: body === undefined ? null : JSON.stringify(body),
     signal: AbortSignal.timeout(TIMEOUT_MS),
+    // uvicorn closes idle connections after 5 s, and sooner when it is busy: a request on one of them is lost.
+    reset: true,
   })
   return { status: answer.statusCode, text: await answer.body.text() }
 }

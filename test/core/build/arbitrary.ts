@@ -33,7 +33,7 @@ const ended: fc.Arbitrary<JobParts> = fc.oneof(
 const jobBase = fc.record({ created: seconds(-60, 30), ended: seconds(0, 60), name })
 
 /** Jobs that have ended, are gone, or both. No two have the same UID; names do come again. */
-export const deadJobs: fc.Arbitrary<readonly JobFact[]> = fc
+const deadJobs: fc.Arbitrary<readonly JobFact[]> = fc
   .array(
     fc.oneof(
       fc.tuple(jobBase, ended),
@@ -58,7 +58,7 @@ const owner = fc.constantFrom('job-0', 'job-1', 'job-2', 'somebody-elses', null)
 const podBase = fc.record({ created: seconds(-60, 30), of: owner })
 
 /** Pods that ended, went, or both. */
-export const deadPods: fc.Arbitrary<readonly PodFact[]> = fc
+const deadPods: fc.Arbitrary<readonly PodFact[]> = fc
   .array(
     fc.oneof(
       fc.tuple(
@@ -78,7 +78,7 @@ export const deadPods: fc.Arbitrary<readonly PodFact[]> = fc
   )
 
 /** A pod that should have ended long ago, on a node that is not there to say so. */
-export const strandedPods: fc.Arbitrary<readonly PodFact[]> = fc
+const strandedPods: fc.Arbitrary<readonly PodFact[]> = fc
   .array(fc.record({ of: owner, due: seconds(10, 60) }), { maxLength: 2 })
   .map(parts => parts.map((part, index) => pod({ ...part, name: `stranded-${index}`, on: 'lost' })))
 
@@ -94,7 +94,7 @@ const nodes: fc.Arbitrary<readonly Node[]> = fc.constantFrom(
 )
 
 /** Everything of a run that is dead, in whatever way, or was never there. */
-export const deadCluster: fc.Arbitrary<Cluster & { readonly nodes: readonly Node[] }> = fc
+const deadCluster: fc.Arbitrary<Cluster & { readonly nodes: readonly Node[] }> = fc
   .record({
     jobs: deadJobs,
     pods: deadPods,
@@ -137,11 +137,11 @@ export const livePod: fc.Arbitrary<Cluster> = fc
 const stateNames = Object.keys(STATES).filter((text): text is StateName => Object.hasOwn(STATES, text))
 
 /** A state by one of these names. */
-export const stateNamed = (names: readonly StateName[] = stateNames): fc.Arbitrary<State> =>
+const stateNamed = (names: readonly StateName[] = stateNames): fc.Arbitrary<State> =>
   fc.tuple(fc.constantFrom(...names), seconds(-30, 70)).map(([text, time]) => state(`${text}@${time}`))
 
 /** A subflow run in one of these states. */
-export const runIn = (names: readonly StateName[] = stateNames): fc.Arbitrary<FlowRun> =>
+const runIn = (names: readonly StateName[] = stateNames): fc.Arbitrary<FlowRun> =>
   fc
     .record(
       {
@@ -154,7 +154,9 @@ export const runIn = (names: readonly StateName[] = stateNames): fc.Arbitrary<Fl
       },
       { requiredKeys: ['state', 'names', 'hasDeployment', 'runCount'] },
     )
-    .map(({ state: current, ...parts }) => ({ ...run(parts), state: current }))
+    .map(({ state: current, ...parts }) => inState(run(parts), current))
+
+const inState = (found: FlowRun, current: State): FlowRun => ({ ...found, state: current })
 
 /** A state history that a run may have had, oldest first. */
 export const history: fc.Arbitrary<readonly State[]> = fc
@@ -162,20 +164,23 @@ export const history: fc.Arbitrary<readonly State[]> = fc
   .map(states => states.toSorted((a, b) => a.timestamp - b.timestamp))
 
 /** Settings that act as much as settings can. */
-export const settings: fc.Arbitrary<Partial<VerdictSettings>> = fc.record({
+const settings: fc.Arbitrary<Partial<VerdictSettings>> = fc.record({
   failureState: fc.constantFrom('crashed', 'failed'),
   honourRetries: fc.boolean(),
   stuckStart: fc.constantFrom('report', 'crash', 'crash-and-suspend'),
   workPools: fc.constantFrom([], ['kubernetes']),
 })
 
-/** When it is looked at, in seconds after noon: soon, or when every wait is long over. */
-export const now = fc.oneof(seconds(61, 1000), fc.constant(50_000))
-
-/** What Prefect and the API server answer besides. */
-const answers = fc
-  .record({ states: history, heartbeat: fc.option(seconds(-60, 60), { nil: undefined }), now, settings })
-  .map(({ heartbeat, ...rest }) => ({ ...rest, ...(heartbeat !== undefined && { heartbeat }) }))
+/** What Prefect and the API server answer, and when it is looked at: soon, or when every wait is long over. */
+const answers = fc.record(
+  {
+    states: history,
+    heartbeat: seconds(-60, 60),
+    now: fc.oneof(seconds(61, 1000), fc.constant(50_000)),
+    settings,
+  },
+  { requiredKeys: ['states', 'now', 'settings'] },
+)
 
 /** A world in which everything about the cluster and the run is known. */
 export interface DeadWorld extends Omit<World, 'jobs' | 'pods' | 'run' | 'now'>, Cluster {
@@ -185,6 +190,14 @@ export interface DeadWorld extends Omit<World, 'jobs' | 'pods' | 'run' | 'now'>,
 
 /** A run, in one of these states, of which everything in the cluster is dead. */
 export const deadWorld = (names?: readonly StateName[]): fc.Arbitrary<DeadWorld> =>
-  fc
-    .tuple(deadCluster, answers, runIn(names))
-    .map(([cluster, rest, found]) => ({ ...rest, ...cluster, run: found }))
+  fc.tuple(deadCluster, answers, runIn(names)).map(([cluster, rest, found]) => worldOf(cluster, rest, found))
+
+const worldOf = (
+  cluster: Cluster,
+  rest: Omit<DeadWorld, 'run' | keyof Cluster>,
+  found: FlowRun,
+): DeadWorld => ({
+  ...rest,
+  ...cluster,
+  run: found,
+})

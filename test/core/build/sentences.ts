@@ -4,7 +4,7 @@ import type { World } from './world.ts'
 import { decideIn } from './world.ts'
 
 /** What is to come of a world. */
-export interface Expected {
+interface Expected {
   readonly world: World
   /** Kind and reason: `crash JobFailed`. */
   readonly verdict: string
