@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { v5 as uuid5 } from 'uuid'
 
-import type { Proposal } from '../../src/prefect/proposals.ts'
+import type { Proposal } from '../../src/core/proposal.ts'
 import { startPrefect } from '../cluster/prefect.ts'
 import { waitFor } from '../cluster/prefect/api.ts'
 import { counted, createTestClient, neverAborted } from '../prefect/help.ts'

@@ -10,7 +10,7 @@ import {
 import { createParentOf } from '../../src/prefect/parents.ts'
 import { batchesOf } from '../../src/prefect/reports.ts'
 import { createProposeState } from '../../src/prefect/proposals.ts'
-import type { StateProposal } from '../../src/prefect/proposals.ts'
+import type { StateProposal } from '../../src/core/proposal.ts'
 import type { Call } from '../../src/prefect/sender.ts'
 import { createSetRetryType } from '../../src/prefect/retry-type.ts'
 import { neverAborted, silent } from './help.ts'

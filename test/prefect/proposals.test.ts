@@ -1,7 +1,7 @@
 import t from 'tap'
 
 import { parseProposal } from '../../src/prefect/proposals.ts'
-import type { StateProposal } from '../../src/prefect/proposals.ts'
+import type { StateProposal } from '../../src/core/proposal.ts'
 
 const crash: StateProposal = { type: 'CRASHED', transitionId: 'ours' }
 
