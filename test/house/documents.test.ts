@@ -1,0 +1,35 @@
+import { existsSync } from 'node:fs'
+import { glob, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import { z } from 'zod'
+
+const ROOT = join(import.meta.dirname, '../..')
+
+const schema = z.object({ scripts: z.record(z.string(), z.string()) })
+
+/** What `npm run` knows, here and where the types of Prefect's API are made. */
+const scripts: Readonly<Record<string, string>> = Object.assign(
+  {},
+  ...(await Promise.all(
+    ['package.json', 'scripts/openapi/package.json'].map(
+      async file => schema.parse(JSON.parse(await readFile(join(ROOT, file), 'utf8'))).scripts,
+    ),
+  )),
+)
+
+/** Folders of ours; what a document names in one of them has to be there. */
+const PATH = /`((?:src|test|manifests|docs|certs|scripts)\/[\w./-]+)`/g
+const LINK = /\]\(([^)#:]+)(?:#[^)]*)?\)/g
+const SCRIPT = /npm run ([a-z:-]+)/g
+
+const found = (text: string, pattern: RegExp): readonly string[] =>
+  [...text.matchAll(pattern)].map(([, group = '']) => group)
+
+for await (const file of glob(['*.md', 'docs/**/*.md', 'certs/*.md'], { cwd: ROOT }))
+  t.test(`${file} names nothing that is not there`, async t => {
+    const text = await readFile(join(ROOT, file), 'utf8')
+    for (const link of found(text, LINK)) t.ok(existsSync(join(ROOT, dirname(file), link)), `link ${link}`)
+    for (const path of found(text, PATH)) t.ok(existsSync(join(ROOT, path)), path)
+    for (const name of found(text, SCRIPT)) t.ok(name in scripts, `npm run ${name}`)
+  })
