@@ -90,7 +90,7 @@ export interface NewObject {
 }
 
 /** The API answered, and not with what was asked for. */
-export class ApiError extends Error {
+class ApiError extends Error {
   readonly status: number
   constructor(message: string, status: number) {
     super(message)

@@ -53,7 +53,7 @@ try {
 
 async function up({ prefect, image, kubeconfig = process.env['KUBECONFIG'] }: UpOptions): Promise<void> {
   const running = await readState()
-  if (running) return print(`already up\n${describe(running.places)}`)
+  if (running) return print(`# already up\n${describe(running.places)}`)
   const child = await startInBackground({
     prefect,
     ...(image === undefined ? {} : { image }),

@@ -223,9 +223,3 @@ export const leases = anyResource({
   plural: 'leases',
   namespaced: true,
 })
-export const mutatingWebhookConfigurations = anyResource({
-  apiVersion: 'admissionregistration.k8s.io/v1',
-  kind: 'MutatingWebhookConfiguration',
-  plural: 'mutatingwebhookconfigurations',
-  namespaced: false,
-})

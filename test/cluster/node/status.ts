@@ -134,7 +134,7 @@ function outcomeOf(
 const isFinal = (phase: Phase): boolean => phase === 'Succeeded' || phase === 'Failed'
 
 /** Kubernetes' own names for what a pod's containers amount to. */
-export function phaseOf(pod: Pod, record: PodRecord): Phase {
+function phaseOf(pod: Pod, record: PodRecord): Phase {
   if (record.failure) return 'Failed'
   const inits = pod.spec.initContainers
   if (inits.some(container => initHasFailed(pod, { container, record }))) return 'Failed'
