@@ -38,6 +38,7 @@ export function actsOf(
 ): ObserverDeps['acts'] {
   return {
     readStates: prefect.readStates,
+    readFlowRun: prefect.readFlowRun,
     inProcessSubflowsOf: prefect.inProcessSubflowsOf,
     proposeState: fenced(prefect.proposeState),
     setRetryType: fenced(prefect.setRetryType),

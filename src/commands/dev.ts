@@ -1,5 +1,7 @@
 import { isIP } from 'node:net'
 import { createLocalCertificates } from '../certificates/local.ts'
+import { createObjects } from '../kubernetes/objects.ts'
+import { LEASES } from '../kubernetes/paths.ts'
 import type { Foundation } from './foundation.ts'
 import { createRegistration, readManifests } from './registration.ts'
 import type { ServeOptions } from './serve.ts'
@@ -35,7 +37,7 @@ export async function dev(
   { host, certificateDir }: DevOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { kubernetes, logger } = foundation
+  const { kubernetes, access, config, logger } = foundation
   const names =
     isIP(host) === 0 ? { dnsNames: [SERVERNAME, host] } : { dnsNames: [SERVERNAME], ipAddresses: [host] }
   const certificates = await createLocalCertificates(certificateDir.pathname, names)
@@ -46,14 +48,23 @@ export async function dev(
       start: () => Promise.resolve(certificates),
       readiness: () => [{ name: 'certificate', ok: true, detail: certificateDir.pathname }],
     },
-    onListening: async port => {
-      const base = `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
-      await registration.apply({ base, caBundle: certificates.caBundle }, signal)
-      logger.info({ base }, 'registered the webhooks; Ctrl-C takes them away again')
-    },
-    onStopping: async () => {
-      await registration.remove(AbortSignal.timeout(REMOVAL_MS))
-      logger.info('took the registration of the webhooks away')
+    registration: {
+      add: async port => {
+        const base = `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+        await registration.apply({ base, caBundle: certificates.caBundle }, signal)
+        logger.info({ base }, 'registered the webhooks; Ctrl-C takes them away again')
+      },
+      remove: async () => {
+        await registration.remove(AbortSignal.timeout(REMOVAL_MS))
+        logger.info('took the registration of the webhooks away')
+      },
+      forget: async () => {
+        const { namespace, service: name } = config
+        await createObjects(access).remove(
+          { resource: LEASES, namespace, name },
+          AbortSignal.timeout(REMOVAL_MS),
+        )
+      },
     },
   }
   await serve(foundation, options, signal)

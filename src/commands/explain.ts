@@ -39,7 +39,7 @@ export async function examine(
   return { facts, settings: config.verdict }
 }
 
-/** Only the outline is checked: what a rule then reads in vain it answers as it does with the real thing. */
+/** Only the outline is checked here; whether it makes sense the rules themselves tell. */
 const recordingSchema = z.object({
   facts: z.looseObject({
     flowRunId: z.string(),
@@ -51,16 +51,21 @@ const recordingSchema = z.object({
   settings: z.looseObject({ failureState: z.string(), graces: z.looseObject({}) }),
 })
 
-/** Reads a recorded case. @throws ArgumentError where the file is none. */
+/** Reads a recorded case. @throws ArgumentError where the file is none, or none that can be decided. */
 export async function readRecording(path: string): Promise<Recording> {
-  const text = await readFile(path, 'utf8')
   try {
+    const text = await readFile(path, 'utf8')
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- written by `writeRecording`; the outline was looked at
-    return recordingSchema.parse(JSON.parse(text)) as unknown as Recording
+    const recording = recordingSchema.parse(JSON.parse(text)) as unknown as Recording
+    decisionOn(recording)
+    return recording
   } catch (cause) {
-    throw new ArgumentError(`${path} is no recorded case: ${String(cause)}`, { cause })
+    throw new ArgumentError(`${path} is no recorded case: ${inWords(cause)}`, { cause })
   }
 }
+
+const inWords = (cause: unknown): string =>
+  cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
 
 export async function writeRecording(path: string, recording: Recording): Promise<void> {
   await writeFile(path, `${JSON.stringify(recording, undefined, 2)}\n`)

@@ -161,7 +161,7 @@ function backfillOf(
   return createBackfill({
     jobs: watches.unlabelledJobs,
     pods: watches.unlabelledPods,
-    parentOf: prefect.parentOf,
+    parentOf: prefect.patientParentOf,
     addToJob: fenced((object, addition, signal) => kubernetes.addToJob(object.metadata, addition, signal)),
     addToPod: fenced((object, addition, signal) => kubernetes.addToPod(object.metadata, addition, signal)),
     logger,

@@ -13,10 +13,17 @@ import { probesOf } from './probes.ts'
 
 export interface ServeOptions {
   readonly certificates: CertificateSource
-  /** For a process outside the cluster: called when both servers listen, with the port of admission. */
-  readonly onListening?: (port: number) => Promise<void>
-  /** Called before the servers close. */
-  readonly onStopping?: () => Promise<void>
+  /** Of a process outside the cluster; as installed, a Service is registered by the manifests. */
+  readonly registration?: OwnRegistration
+}
+
+/** What a process outside the cluster adds to it for as long as it runs. */
+interface OwnRegistration {
+  /** Has the API server call us, at this port. */
+  readonly add: (port: number, signal: AbortSignal) => Promise<void>
+  readonly remove: () => Promise<void>
+  /** Removes what the observer's work needed, once that has ended. */
+  readonly forget: () => Promise<void>
 }
 
 /**
@@ -43,18 +50,22 @@ export async function serve(
     ],
     information: observation.information,
   })
-  await operations.listen({ host: config.host, port: config.operationsPort })
-  const observing = observation.run(signal)
-  const admission = await startAdmission(foundation, options.certificates, signal)
-  started.probes = probesOf(foundation, {
-    port: portOf(admission),
-    servername: options.certificates.servername,
-    hasCanary: options.onListening === undefined,
-  })
-  const working = Promise.all([observing, started.probes.start(signal)])
-  logger.info({ admission: portOf(admission), operations: portOf(operations) }, 'listening')
-  await options.onListening?.(portOf(admission))
-  await Promise.race([aborted(signal), working])
+  await listen(operations, config.host, config.operationsPort)
+  const working = [observation.run(signal)]
+  let admission: AdmissionServer | undefined
+  try {
+    admission = await startAdmission(foundation, options.certificates, signal)
+    const port = portOf(admission)
+    const { servername } = options.certificates
+    started.probes = probesOf(foundation, { port, servername, hasCanary: options.registration === undefined })
+    working.push(started.probes.start(signal))
+    logger.info({ admission: port, operations: portOf(operations) }, 'listening')
+    await options.registration?.add(port, signal)
+    await Promise.race([aborted(signal), ...working])
+  } catch (error) {
+    // Called off while it started: what had started is stopped like everything else.
+    if (!signal.aborted) throw error
+  }
   await stop({ foundation, options, admission, operations, working })
 }
 
@@ -79,24 +90,25 @@ async function startAdmission(
     registry,
     ownUsername: `system:serviceaccount:${config.namespace}:${config.service}`,
   })
-  await server.listen({ host: config.host, port })
+  await listen(server, config.host, port)
   return server
 }
 
 interface Running {
   readonly foundation: Foundation
   readonly options: ServeOptions
-  readonly admission: AdmissionServer
+  readonly admission: AdmissionServer | undefined
   readonly operations: FastifyInstance
-  readonly working: Promise<unknown>
+  readonly working: readonly Promise<void>[]
 }
 
 async function stop({ foundation, options, admission, operations, working }: Running): Promise<void> {
   const { config, logger } = foundation
   logger.info({ drainMs: config.admission.drain }, 'stopping: serving on while the API server lets go')
-  admission.drain()
-  await Promise.all([options.onStopping?.(), sleep(config.admission.drain), working])
-  await admission.close()
+  admission?.drain()
+  await Promise.all([options.registration?.remove(), sleep(config.admission.drain), ...working])
+  await options.registration?.forget()
+  await admission?.close()
   await operations.close()
   await foundation.close()
   logger.info('stopped')
@@ -107,6 +119,20 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
+
+const ANY_IPV6 = '::'
+const ANY_IPV4 = '0.0.0.0'
+
+/** `::` takes both families; where the kernel has no IPv6 there is only the other one. */
+async function listen(server: FastifyInstance, host: string, port: number): Promise<void> {
+  try {
+    await server.listen({ host, port })
+  } catch (error) {
+    const hasNoIpv6 = error instanceof Error && 'code' in error && error.code === 'EAFNOSUPPORT'
+    if (host !== ANY_IPV6 || !hasNoIpv6) throw error
+    await server.listen({ host: ANY_IPV4, port })
+  }
+}
 
 function portOf(server: FastifyInstance): number {
   const address: AddressInfo | string | null = server.server.address()
