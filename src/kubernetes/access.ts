@@ -50,10 +50,8 @@ export interface AccessOptions {
   readonly userAgent?: string
   /** For requests that name none. */
   readonly timeoutMs?: number
-  /** Most sockets for requests; one more serves all watches, or one each where there is no HTTP/2. */
+  /** Most sockets for requests; each watch has one besides. */
   readonly connections?: number
-  /** Whether watches may share a connection by HTTP/2, `true` by default. */
-  readonly http2?: boolean
   readonly metrics?: KubernetesMetrics
   readonly clock?: Clock
 }
@@ -71,7 +69,6 @@ export function createAccess(options: AccessOptions): Access {
     clock,
     metrics: options.metrics ?? noMetrics,
     userAgent: options.userAgent ?? 'prefect-lifeguard',
-    http2: options.http2 ?? true,
     sockets: options.connections ?? 4,
   })
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS

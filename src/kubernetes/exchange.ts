@@ -7,7 +7,6 @@ import { createDeadline, type Deadline } from './deadline.ts'
 import { codeOf, KubernetesError, statusError } from './errors.ts'
 import { contents, header, headersOf, queryOf, type Call } from './http.ts'
 import type { KubernetesMetrics } from './metrics.ts'
-import { prove } from './proof.ts'
 import { createLane, type Connections, type Lane } from './transport.ts'
 
 /** An answer of the apiserver, whatever its status. */
@@ -31,7 +30,6 @@ export interface ExchangeOptions {
   readonly clock: Clock
   readonly metrics: KubernetesMetrics
   readonly userAgent: string
-  readonly http2: boolean
   readonly sockets: number
 }
 
@@ -45,32 +43,30 @@ interface Progress {
   readonly lane: Lane
   readonly startedAt: number
   connections?: Connections
-  /** Whether the connection must have answered something else before. */
-  readonly needsProof: boolean
   /** When something of this call last arrived; at first, when it started. */
   lastSign: number
 }
 
 /**
- * Two connections at rest: all watches share one by HTTP/2, requests take one at a time, or a few in a burst, by
- * HTTP/1.1. Apart, because a burst of events must not hold up the renewal of a lease, and because in HTTP/1.1 a
- * connection that dies takes one request along and no more. Where the server has no HTTP/2, each watch has its own.
+ * HTTP/1.1 throughout: a watch has a connection of its own, requests share one, or a few in a burst. At rest these are
+ * one a watch and one more. HTTP/2 would put all on one, but undici 8.12 takes a connection that was reset early for
+ * alive and has every request on it wait for ever (measured through a proxy: one of twenty resets in the first
+ * milliseconds; with HTTP/1.1 none of 300). A watch and the lease must not depend on that.
  */
 export function createExchange(options: ExchangeOptions): Exchange {
   const open = new Set<unknown>()
-  const lane = (sockets: number | null, http2: boolean): Lane =>
+  const lane = (sockets: number | null): Lane =>
     createLane({
       clock: options.clock,
-      http2,
       sockets,
       onSocket: socket => {
         open.add(socket)
         socket.once('close', () => open.delete(socket))
       },
     })
-  const requests = lane(options.sockets, false)
+  const requests = lane(options.sockets)
   // No bound of its own: there are as many as reflectors, and one too few would wait for ever.
-  const watches = lane(null, options.http2)
+  const watches = lane(null)
   options.metrics.connections(() => open.size)
   return {
     whole: async request => whole(options, requests, request),
@@ -91,7 +87,7 @@ async function whole(
   const startedAt = options.clock.monotonic()
   const deadline = createDeadline(parent, timeoutMs)
   const times = { startedAt, lastSign: startedAt }
-  const progress: Progress = { call: request, parent, deadline, lane, needsProof: false, ...times }
+  const progress: Progress = { call: request, parent, deadline, lane, ...times }
   try {
     const response = await send(options, progress)
     const body = await response.body.text()
@@ -117,7 +113,7 @@ async function stream(
   const call: Call = { method: 'GET', ...request }
   const deadline = createDeadline(parent, silenceMs)
   const times = { startedAt, lastSign: startedAt }
-  const progress: Progress = { call, parent, deadline, lane, needsProof: options.http2, ...times }
+  const progress: Progress = { call, parent, deadline, lane, ...times }
   try {
     const response = await send(options, progress)
     if (response.statusCode === 200) return chunks(options, progress, response.body)
@@ -175,8 +171,6 @@ async function sendOnce(
   const { call, deadline } = progress
   const connections = progress.lane.connections(credentials)
   progress.connections = connections
-  if (progress.needsProof) await (connections.proof ??= prove(connections, credentials, progress.lane))
-  deadline.signal.throwIfAborted()
   const response = await connections.dispatcher.request({
     origin: credentials.origin,
     path: credentials.basePath + call.path + queryOf(call.query),

@@ -3,7 +3,7 @@ import { isConflict, isNotFound, isOtherUid } from './errors.ts'
 import { collectionPath, objectPath, type Place, type Resource } from './paths.ts'
 
 /** The name under which our fields are kept apart from everybody else's in `managedFields`. */
-export const FIELD_MANAGER = 'prefect-lifeguard'
+const FIELD_MANAGER = 'prefect-lifeguard'
 
 /**
  * How a patch went. 404 and 409 are answers: `gone`, there is no such object (or another one by that name);

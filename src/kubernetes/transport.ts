@@ -3,11 +3,9 @@ import { Agent, ProxyAgent, buildConnector, type Dispatcher } from 'undici'
 import type { Clock } from './clock.ts'
 import type { Credentials } from './credentials.ts'
 
-/** One set of connections, used until the credentials change or it is distrusted. In HTTP/2 it is one connection. */
+/** One set of connections, used until the credentials change or it is distrusted. */
 export interface Connections {
   readonly dispatcher: Dispatcher
-  /** Settles when something has been answered here; absent when nobody has asked for a proof yet. */
-  proof: Promise<void> | undefined
   readonly fingerprint: string
   /** When something last arrived, by the monotonic clock. */
   lastSign: number
@@ -17,9 +15,9 @@ export interface Connections {
 export interface Lane {
   readonly connections: (credentials: Credentials) => Connections
   /**
-   * An answer did not come in time. In HTTP/1.1 that costs the connection; in HTTP/2 everything else would go on
-   * waiting on a connection that may be dead (kubernetes/kubernetes#87615), so nothing new is sent on it, and
-   * what still waits there is broken off if nothing at all has arrived since `since`.
+   * An answer did not come in time. Its own connection ends with it, but the others went the same way and may be as
+   * dead: nothing new is sent on them, and what still waits there is broken off if nothing at all has arrived since
+   * `since`.
    */
   readonly distrust: (connections: Connections, since: number) => void
   readonly close: () => Promise<void>
@@ -27,24 +25,21 @@ export interface Lane {
 
 export interface LaneOptions {
   readonly clock: Clock
-  /** Offers HTTP/2; the server may still choose HTTP/1.1. */
-  readonly http2: boolean
-  /** Most sockets at a time, `null` for no bound. HTTP/2 stays at one until a hundred requests are under way. */
+  /** Most sockets at a time, `null` for no bound. */
   readonly sockets: number | null
   /** Hears of every socket, so that they can be counted. */
   readonly onSocket?: ((socket: Socket) => void) | undefined
 }
 
 interface Socket {
-  readonly alpnProtocol?: string | false | null
   once: (event: 'close', listener: () => void) => unknown
 }
 
 /**
- * How long an unused connection is kept: longer than the 10 s between two attempts at anything periodic, shorter
- * than the idle time-outs of the load balancers in front of apiservers (60 s for AWS' and more elsewhere).
+ * How long an unused connection is kept: longer than the 2 s between two renewals of a lease, so that these share one,
+ * and short, so that those of a burst are soon gone.
  */
-const IDLE_MS = 30_000
+const IDLE_MS = 4_000
 
 const CONNECT_TIMEOUT_MS = 10_000
 
@@ -61,24 +56,14 @@ export function createLane(options: LaneOptions): Lane {
     retired.add(gone)
     void gone.then(() => retired.delete(gone))
   }
-  const create = (credentials: Credentials): Connections => {
-    const onSocket = (socket: Socket): void => {
-      options.onSocket?.(socket)
-      if (socket.alpnProtocol === 'h2')
-        socket.once('close', () => retire(created, new Error('the connection was closed')))
-    }
-    const created: Connections = {
-      dispatcher: createDispatcher(credentials, { ...options, onSocket }),
-      fingerprint: credentials.fingerprint,
-      proof: undefined,
-      lastSign: options.clock.monotonic(),
-    }
-    return created
-  }
   return {
     connections: credentials => {
       if (current && current.fingerprint !== credentials.fingerprint) retire(current)
-      current ??= create(credentials)
+      current ??= {
+        dispatcher: createDispatcher(credentials, options),
+        fingerprint: credentials.fingerprint,
+        lastSign: options.clock.monotonic(),
+      }
       return current
     },
     distrust: (connections, since) => {
@@ -94,12 +79,12 @@ export function createLane(options: LaneOptions): Lane {
 }
 
 function createDispatcher({ proxy, tls }: Credentials, options: LaneOptions): Dispatcher {
-  const pool = { connections: options.sockets, keepAliveTimeout: IDLE_MS, allowH2: options.http2 }
+  const pool = { connections: options.sockets, keepAliveTimeout: IDLE_MS, allowH2: false }
   // undici resolves names at the proxy in any case, which is what the h asks for.
   if (proxy) return new ProxyAgent({ ...pool, uri: proxy.replace(/^socks5h:/, 'socks5:'), requestTls: tls })
   const connect = buildConnector({
     ...tls,
-    allowH2: options.http2,
+    allowH2: false,
     timeout: CONNECT_TIMEOUT_MS,
     keepAlive: true,
     keepAliveInitialDelay: KEEP_ALIVE_MS,

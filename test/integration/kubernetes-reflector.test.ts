@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 
 import { PARENT_TASK_RUN_ID_LABEL } from '../../src/core/names.ts'
@@ -147,7 +148,7 @@ t.test('a name that comes back is another object', async t => {
   ])
 })
 
-t.test('two watches and any number of requests need two connections', async t => {
+t.test('a watch needs a connection, and all requests together one more', async t => {
   await using followed = await follow()
   const pods = createReflectors({
     access: followed.access,
@@ -169,7 +170,15 @@ t.test('two watches and any number of requests need two connections', async t =>
       parse: json => json,
     })
   await Promise.all(Array.from({ length: 50 }, get))
-  t.equal(followed.proxy.connections(), 2)
+  const used = async (): Promise<number> => {
+    await get()
+    return followed.proxy.connections()
+  }
+  await eventually(used, {
+    until: connections => connections === 3,
+    what: 'those of the burst to be closed again',
+  })
+  t.equal(followed.access.openConnections(), 3)
   await pods.stop()
 })
 
@@ -184,6 +193,20 @@ t.test(
     }
     await followed.until('all three', () => followed.words().includes('added reset-3'))
     t.equal(followed.reflector.status().lastListAt, lastListAt)
+    await followed.assertExact(t)
+  },
+)
+
+t.test(
+  'connections that are reset at any moment, also in their first milliseconds, are given up',
+  async t => {
+    await using followed = await follow()
+    for (let round = 0; round < 40; round += 1) {
+      await setTimeout(round % 14)
+      followed.proxy.reset()
+    }
+    await api.create(jobs, suspendedJob({ name: 'after-many-resets', labels: subflow }))
+    await followed.until('it', () => followed.words().includes('added after-many-resets'))
     await followed.assertExact(t)
   },
 )

@@ -170,7 +170,7 @@ export async function startHarness(answer: Script | Step, options: HarnessOption
   }
 }
 
-export function wordsOf({
+function wordsOf({
   type,
   object,
   finalStateUnknown,

@@ -259,6 +259,31 @@ t.test('a lease that others took is lost at once', async t => {
   t.strictSame(a.told, ['leader a', 'started', 'leader thief', 'stopped', 'work ended'])
 })
 
+t.test('after a loss the old work ends before a new term begins', async t => {
+  const world = createWorld()
+  const clock = createHandClock()
+  const terms: PromiseWithResolvers<void>[] = []
+  const a = contend(world, clock, {
+    identity: 'a',
+    onStartedLeading: async () => {
+      const term = Promise.withResolvers<void>()
+      terms.push(term)
+      await term.promise
+    },
+  })
+  await until(a.leadership.isLeader, 'a to lead')
+  world.trouble = 'fails'
+  await clock.pass(12_000)
+  world.trouble = 'none'
+  await clock.pass(20_000)
+  t.equal(terms.length, 1)
+  t.notOk(a.leadership.isLeader())
+  terms[0]?.resolve()
+  await until(() => terms.length === 2, 'the next term')
+  terms[1]?.resolve()
+  await a.stop()
+})
+
 t.test('on stopping, the work ends first, the lease is kept meanwhile, and released then', async t => {
   const world = createWorld()
   const clock = createHandClock()

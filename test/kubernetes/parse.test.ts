@@ -255,6 +255,7 @@ t.test('an Event reads the same in both of its groups', async t => {
     message: 'm',
     regarding: { kind: 'Pod', name: 'p', uid: 'u' },
     count: 3,
+    firstSeen: created - 1000,
     lastSeen: created,
   }
   const core = {
@@ -264,6 +265,7 @@ t.test('an Event reads the same in both of its groups', async t => {
     message: 'm',
     involvedObject: regarding,
     count: 3,
+    firstTimestamp: '2026-01-02T03:04:04Z',
     lastTimestamp: '2026-01-02T03:04:05Z',
   }
   const events = {
@@ -273,6 +275,7 @@ t.test('an Event reads the same in both of its groups', async t => {
     note: 'm',
     regarding,
     deprecatedCount: 3,
+    deprecatedFirstTimestamp: '2026-01-02T03:04:04Z',
     deprecatedLastTimestamp: '2026-01-02T03:04:05Z',
   }
   t.strictSame(parseEvent(core), read)
@@ -289,6 +292,7 @@ t.test('an Event reads the same in both of its groups', async t => {
     message: '',
     regarding: { kind: 'Job', name: 'j', uid: '' },
     count: 5,
+    firstSeen: created - 1000,
     lastSeen: created,
   })
   t.strictSame(parseEvent({ ...jobJson(), regarding: { kind: 'Job', name: 'j' } }).count, 1)

@@ -29,7 +29,7 @@ t.test('1: a list comes in pages, and counts when it is complete', async t => {
   await harness.reflector.whenSynced(forAWhile)
   t.strictSame(harness.changes, ['added a 1', 'added b 1', 'added c 1'])
   const pages = harness.lists().map(({ url }) => Object.fromEntries(url.searchParams))
-  const first = { labelSelector: 'prefect.io/parent-task-run-id', limit: '500' }
+  const first = { labelSelector: 'prefect.io/parent-task-run-id', limit: '250' }
   t.strictSame(pages, [first, { ...first, continue: 'second' }, { ...first, continue: 'third' }])
 })
 
