@@ -11,7 +11,7 @@ import type { Proposal, StateProposal } from '../core/proposal.ts'
 import { parseVersion } from './answers.ts'
 import { createApi, dataOf, reading } from './api.ts'
 import type { Api } from './api.ts'
-import { createBreaker } from './breaker.ts'
+import { createBreakers } from './breakers.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { createConnection } from './connection.ts'
@@ -62,7 +62,10 @@ export interface PrefectClient {
     flowRunIds: readonly string[],
     signal: AbortSignal,
   ) => Promise<ReadonlyMap<string, FlowRun>>
+  /** For admission, which gives up after 1.5 s. */
   readonly parentOf: ParentOf
+  /** For those who can wait for a Prefect that is slow. */
+  readonly patientParentOf: ParentOf
   /** Oldest first. */
   readonly readStates: (flowRunId: string, signal: AbortSignal) => Promise<readonly State[]>
   readonly proposeState: (
@@ -140,12 +143,12 @@ const connectedApi = (options: PrefectClientOptions, metrics: Metrics) => {
   const { logger, clock = systemClock, random = Math.random } = options
   const apiUrl = options.apiUrl.replace(/\/+$/, '')
   const connection = createConnection(options)
-  const breaker = createBreaker({
+  const breakers = createBreakers({
     now: clock.now,
     random,
-    onChange: state => {
-      metrics.breaker(state)
-      logger.warn({ state }, 'circuit breaker towards Prefect changed')
+    onChange: ({ priority, state, worst }) => {
+      metrics.breaker(worst)
+      logger.warn({ priority, state }, 'circuit breaker towards Prefect changed')
     },
   })
   const exchange = withCsrf({
@@ -155,7 +158,7 @@ const connectedApi = (options: PrefectClientOptions, metrics: Metrics) => {
     now: clock.now,
   })
   const rateLimit = createRateLimit(options.requestsPerMinute, clock)
-  const send = createSender({ exchange, breaker, rateLimit, clock, random, logger })
+  const send = createSender({ exchange, breakers, rateLimit, clock, random, logger })
   return { api: createApi(apiUrl, send), close: connection.close }
 }
 
@@ -167,7 +170,8 @@ export const createPrefectClient = (options: PrefectClientOptions): PrefectClien
   return {
     readFlowRun: createReadFlowRun(api),
     readFlowRuns: createReadFlowRuns(api),
-    parentOf: createParentOf({ api, now, onLookup: metrics.lookup }),
+    parentOf: createParentOf({ api, priority: 'admission', now, onLookup: metrics.lookup }),
+    patientParentOf: createParentOf({ api, priority: 'observer', now, onLookup: metrics.lookup }),
     readStates: createReadStates(api),
     proposeState: createProposeState(api),
     setRetryType: createSetRetryType(api),

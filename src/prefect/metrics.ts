@@ -35,7 +35,7 @@ export const createMetrics = (registry: Registry): Metrics => {
   })
   const breaker = new Gauge({
     name: 'lifeguard_prefect_breaker_state',
-    help: 'Circuit breaker towards Prefect: 0 closed, 1 half-open (one request out to see), 2 open',
+    help: 'Circuit breaker towards Prefect, the worse of admission and observer: 0 closed, 1 half-open (one request out to see), 2 open',
     registers,
   })
   const lookups = new Counter({

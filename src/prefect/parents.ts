@@ -7,6 +7,7 @@ import { abortable } from './abortable.ts'
 import { parseList, parseParented } from './answers.ts'
 import { dataOf } from './api.ts'
 import type { Api } from './api.ts'
+import type { Priority } from './rate-limit.ts'
 import type { Call } from './sender.ts'
 
 /**
@@ -26,6 +27,8 @@ const NEGATIVE_TTL_MS = 30_000
 
 export interface ParentsDeps {
   readonly api: Api
+  /** Who waits: admission for a moment, the backfill for as long as Prefect takes. */
+  readonly priority: Priority
   readonly now: () => number
   readonly onLookup: (result: 'hit' | 'miss') => void
 }
@@ -38,11 +41,11 @@ const parentIn = (parents: ReadonlyMap<string, string | undefined>, id: string):
 
 /** One request for up to 50 runs. It is shared, so that no caller's signal ends it; it has the sender's deadline. */
 const createAsk =
-  ({ http, send }: Api) =>
+  ({ http, send }: Api, priority: Priority) =>
   async (ids: readonly string[]): Promise<readonly Parent[]> => {
     const call: Call = {
       operation: 'parentOf',
-      priority: 'admission',
+      priority,
       repeat: 'always',
       signal: new AbortController().signal,
     }
@@ -56,11 +59,11 @@ const createAsk =
   }
 
 /**
- * Look-ups of parents for admission: asked together, remembered, and never behind the observer's requests. An
+ * Look-ups of parents: asked together, remembered, and those of admission never behind the observer's requests. An
  * answer that comes after a caller has gone is still remembered for its next attempt.
  */
-export const createParentOf = ({ api, now, onLookup }: ParentsDeps): ParentOf => {
-  const loader = new DataLoader(createAsk(api), {
+export const createParentOf = ({ api, priority, now, onLookup }: ParentsDeps): ParentOf => {
+  const loader = new DataLoader(createAsk(api, priority), {
     cache: false,
     maxBatchSize: RUNS_PER_REQUEST,
     batchScheduleFn: send => {

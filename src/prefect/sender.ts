@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 
 import { backoffMs } from './backoff.ts'
 import type { BackoffRange } from './backoff.ts'
-import type { Breaker } from './breaker.ts'
+import type { Breakers } from './breakers.ts'
 import type { Clock } from './clock.ts'
 import type { Exchange, HttpAnswer, HttpRequest } from './connection.ts'
 import { PrefectError, PrefectUnavailable } from './errors.ts'
@@ -50,7 +50,7 @@ const LEAST_RETRY_AFTER_MS = 250
 
 export interface SenderDeps {
   readonly exchange: Exchange
-  readonly breaker: Breaker
+  readonly breakers: Breakers
   readonly rateLimit: RateLimit
   readonly clock: Clock
   readonly random: () => number
@@ -88,8 +88,9 @@ const responseOf = ({ status, contentType, text }: HttpAnswer): Response =>
 
 /** Takes a turn at the breaker and the rate limit; throws `PrefectUnavailable` when there is none in time. */
 const createGate =
-  ({ breaker, rateLimit }: SenderDeps) =>
+  ({ breakers, rateLimit }: SenderDeps) =>
   async (call: Call, maxWaitMs: number): Promise<void> => {
+    const breaker = breakers[call.priority]
     const refuseUnless = (waitMs: number): void => {
       if (waitMs === 0) return
       const why = `not asked, since Prefect does not answer (last time: ${breaker.why()})`
@@ -104,8 +105,9 @@ const createGate =
 
 /** One request, and what the breaker learns of it. */
 const createAttempt =
-  ({ exchange, breaker, clock }: SenderDeps) =>
+  ({ exchange, breakers, clock }: SenderDeps) =>
   async (call: Call, request: HttpRequest): Promise<Outcome> => {
+    const breaker = breakers[call.priority]
     const deadline = AbortSignal.timeout(PATIENCE[call.priority].attemptMs)
     try {
       const answer = jsonIn(await exchange(request, AbortSignal.any([call.signal, deadline])), call)
@@ -145,7 +147,10 @@ export const createSender = (deps: SenderDeps): Sender => {
       if (!mayRepeat(number, outcome) || waitMs >= leftMs()) {
         const { why, cause } = outcome
         throw new PrefectUnavailable(
-          { ...call, retryAfterMs: Math.max(waitMs, deps.breaker.waitMs(), LEAST_RETRY_AFTER_MS) },
+          {
+            ...call,
+            retryAfterMs: Math.max(waitMs, deps.breakers[call.priority].waitMs(), LEAST_RETRY_AFTER_MS),
+          },
           why,
           { cause },
         )

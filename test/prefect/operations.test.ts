@@ -78,10 +78,18 @@ t.test('a look-up that failed is not remembered', async t => {
     { status: 500, body: {} },
     { body: [{ id: ID, parent_task_run_id: 'task' }] },
   )
-  const parentOf = createParentOf({ api, now: Date.now, onLookup: () => {} })
+  const parentOf = createParentOf({ api, priority: 'admission', now: Date.now, onLookup: () => {} })
   await t.rejects(parentOf(ID, neverAborted), { name: 'PrefectError', status: 500 })
   t.same(await parentOf(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' })
   t.match(calls, [{ priority: 'admission' }, { priority: 'admission' }])
+})
+
+t.test('a look-up has the patience of whoever waits for it', async t => {
+  for (const priority of ['admission', 'observer'] as const) {
+    const { api, calls } = answering({ body: [] })
+    await createParentOf({ api, priority, now: Date.now, onLookup: () => {} })(ID, neverAborted)
+    t.match(calls, [{ operation: 'parentOf', priority }])
+  }
 })
 
 const proposals: Readonly<Record<string, readonly [StateProposal, Call['repeat']]>> = {

@@ -1,8 +1,8 @@
 import t from 'tap'
 
-import { createBreaker } from '../../src/prefect/breaker.ts'
+import { createBreakers } from '../../src/prefect/breakers.ts'
 import type { Exchange, HttpAnswer, HttpRequest } from '../../src/prefect/connection.ts'
-import { PrefectError } from '../../src/prefect/errors.ts'
+import { PrefectError, PrefectUnavailable } from '../../src/prefect/errors.ts'
 import { createRateLimit } from '../../src/prefect/rate-limit.ts'
 import { createSender } from '../../src/prefect/sender.ts'
 import type { Call } from '../../src/prefect/sender.ts'
@@ -21,14 +21,14 @@ const setUp = (replies: readonly Reply[], requestsPerMinute = 60_000) => {
     const answer = { status: 200, contentType: 'application/json', text: '{}' }
     return { ...answer, ...(typeof reply === 'number' ? { status: reply } : reply) }
   }
-  const breaker = createBreaker({ now: clock.now, random: () => 1, onChange: () => {} })
+  const breakers = createBreakers({ now: clock.now, random: () => 1, onChange: () => {} })
   const rateLimit = createRateLimit(requestsPerMinute, clock)
-  const send = createSender({ exchange, breaker, rateLimit, clock, random: () => 1, logger: silent })
+  const send = createSender({ exchange, breakers, rateLimit, clock, random: () => 1, logger: silent })
   const ask = (call: Partial<Call> = {}) =>
     send({ operation: 'readFlowRun', priority: 'observer', repeat: 'always', signal: neverAborted, ...call })(
       new Request('http://prefect/api/flow_runs/filter', { method: 'POST', body: '{"limit":1}' }),
     )
-  return { ask, sent, clock, breaker }
+  return { ask, sent, clock, breaker: breakers.observer }
 }
 
 const coded = (code: string) => Object.assign(new Error('connection trouble'), { code })
@@ -149,6 +149,18 @@ t.test('admission is not patient: it asks three times within two seconds', async
   await t.rejects(ask({ priority: 'admission' }), { name: 'PrefectUnavailable', message: /answered 503/ })
   t.equal(sent.length, 3)
   t.same(clock.sleeps, [50, 100])
+})
+
+t.test('a Prefect that is too slow for admission is not too slow for the observer', async t => {
+  const late = new DOMException('too late', 'TimeoutError')
+  const { ask, sent } = setUp([late, late, late, late, late, 200])
+  const lookUp = () => ask({ priority: 'admission', operation: 'parentOf' })
+  await t.rejects(lookUp(), PrefectUnavailable)
+  await t.rejects(lookUp(), PrefectUnavailable)
+  const before = sent.length
+  await t.rejects(lookUp(), /not asked/, 'admission is spared the wait')
+  t.equal(sent.length, before)
+  t.equal(await statusOf(ask()), 200, 'the observer asks, and is answered')
 })
 
 t.test('a caller that gave up is told why it did, and the breaker learns nothing', async t => {
