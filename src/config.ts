@@ -9,7 +9,9 @@ type Name = keyof typeof VARIABLES
 type Value<N extends Name> = z.output<(typeof VARIABLES)[N]['read']>
 type Values = {
   readonly [N in Name]: (typeof VARIABLES)[N] extends { preset: string } ? Value<N> : Value<N> | undefined
-}
+} & Readonly<Record<typeof REQUIRED, string>>
+
+const REQUIRED = 'PREFECT_API_URL'
 
 /** What the process runs with; durations in milliseconds. */
 export interface Config {
@@ -57,11 +59,8 @@ export class ConfigError extends Error {
  */
 export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const values = readValues(env)
-  const apiUrl = values.PREFECT_API_URL
-  if (apiUrl === undefined)
-    throw new ConfigError('PREFECT_API_URL is not set: it has to name the API of Prefect')
   return {
-    prefect: prefectOf(values, apiUrl),
+    prefect: prefectOf(values),
     verdict: verdictOf(values),
     namespaces: values[NAMESPACES],
     labelFilters: values[LABEL_FILTERS],
@@ -92,15 +91,18 @@ function readValues(env: Readonly<Record<string, string | undefined>>): Values {
       result: text === undefined ? { success: true as const, data: undefined } : read.safeParse(text),
     }
   })
-  const problems = results.flatMap(({ name, result }) =>
-    result.success ? [] : result.error.issues.map(({ message }) => `${name} ${message}`),
-  )
+  const problems = results.flatMap(({ name, result }) => {
+    if (!result.success) return result.error.issues.map(({ message }) => `${name} ${message}`)
+    return name === REQUIRED && result.data === undefined
+      ? [`${name} is not set: where Prefect's API is`]
+      : []
+  })
   if (problems.length > 0) throw new ConfigError(problems.join('\n'))
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each value was made by its own variable's parser
   return Object.fromEntries(results.map(({ name, result }) => [name, result.data])) as Values
 }
 
-function prefectOf(values: Values, apiUrl: string): PrefectConfig {
+function prefectOf(values: Values): PrefectConfig {
   const optional = {
     apiKey: values.PREFECT_API_KEY,
     authString: values.PREFECT_API_AUTH_STRING,
@@ -108,7 +110,7 @@ function prefectOf(values: Values, apiUrl: string): PrefectConfig {
     caFile: values.PREFECT_API_SSL_CERT_FILE,
   }
   return {
-    apiUrl,
+    apiUrl: values.PREFECT_API_URL,
     ...withoutAbsent(optional),
     insecureSkipVerify: values.PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
     requestsPerMinute: values.LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE,

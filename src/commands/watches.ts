@@ -32,7 +32,10 @@ export interface Watches {
 }
 
 /** Server-side selectors: objects that are not ours are never sent, so they cost nothing. */
-export function createWatches(foundation: Foundation, listeners: WatchListeners): Watches {
+export function createWatches(
+  foundation: Pick<Foundation, 'access' | 'config' | 'logger' | 'kubernetesMetrics'>,
+  listeners: WatchListeners,
+): Watches {
   const { access, config, logger, kubernetesMetrics } = foundation
   const filters = Object.entries(config.labelFilters).map(([name, value]) => `${name}=${value}`)
   const selector = (...terms: readonly string[]): string => [...terms, ...filters].join(',')

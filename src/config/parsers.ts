@@ -4,6 +4,9 @@ import { z } from 'zod'
 
 const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 
+/** What a timer can count; Node makes 1 ms of anything longer. Source: nodejs.org, timers, `setTimeout`. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /** `500ms`, `30s`, `2m`, `1h` -> milliseconds. */
 export const duration = z
   .string()
@@ -12,6 +15,10 @@ export const duration = z
     const unit = /[a-z]+$/.exec(text)?.[0]
     return Number.parseInt(text, 10) * (unit === 'ms' || unit === 's' || unit === 'm' ? UNITS[unit] : UNITS.h)
   })
+  .pipe(z.number().max(LONGEST_MS, 'must be at most 24 days (596h)'))
+
+/** A duration in which something is done again and again. */
+export const interval = duration.pipe(z.number().min(1000, 'must be at least 1s'))
 
 /** As Prefect's own settings take it. */
 export const flag = z
@@ -27,7 +34,7 @@ export const list = z.string().transform((text, context) => {
       .split(',')
       .map(item => item.trim())
       .filter(item => item !== '')
-  const parsed = z.array(z.string()).safeParse(fromJson(text))
+  const parsed = z.array(z.string().min(1)).safeParse(fromJson(text))
   if (parsed.success) return parsed.data
   context.addIssue({ code: 'custom', message: 'must be a comma-separated list or a JSON array of texts' })
   return z.NEVER

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { DIAGNOSIS_CODES } from '../core/diagnosis/codes.ts'
 import type { Graces } from '../core/settings.ts'
 import { DEFAULT_SETTINGS } from '../core/settings.ts'
-import { address, duration, durations, flag, list, mapping, whole } from './parsers.ts'
+import { address, duration, durations, flag, interval, list, mapping, whole } from './parsers.ts'
 
 /** One environment variable: how it is read, what holds without it, and what people are told about it. */
 export interface Variable<T extends z.ZodType = z.ZodType> {
@@ -98,7 +98,7 @@ export const VARIABLES = {
     '',
   ),
   LIFEGUARD_ORPHAN_SCAN_INTERVAL: variable(
-    duration,
+    interval,
     "How often Prefect's live subflow runs are compared with the cluster.",
     '5m',
   ),

@@ -14,10 +14,12 @@ import { settle, write } from './write.ts'
 /** Everything that a verdict may change or say. */
 export interface Acts extends InProcessWrites {
   readonly now: () => Instant
+  /** Whether nothing may be changed in Prefect, not even behind a run that somebody else has ended. */
+  readonly isReportOnly: boolean
   readonly setRetryType: (flowRunId: string, type: 'reschedule', signal: AbortSignal) => Promise<unknown>
   readonly suspendJob: (job: JobReference, signal: AbortSignal) => Promise<'applied' | 'gone' | 'conflict'>
   readonly tell: (story: Story, signal: AbortSignal) => Promise<void>
-  readonly onWritten: (state: StateType, written: Written) => void
+  readonly onWritten: (flowRunId: string, state: StateType, written: Written) => void
 }
 
 /** When to look at the run again, where that is not left to the next event. */
@@ -32,7 +34,7 @@ const SOON: Acted = { afterMs: 1000 }
 const LATER: Acted = { afterMs: 30_000 }
 
 const afterwards = (written: Exclude<Written, { kind: 'moved' }>): Acted =>
-  written.kind === 'overtaken' ? SOON : LATER
+  written.kind === 'refused' ? LATER : SOON
 
 /** Carries a verdict out. Safe to repeat: each write is idempotent and each word is said once. */
 export async function act(gathered: Gathered, acts: Acts, signal: AbortSignal): Promise<Acted> {
@@ -67,16 +69,25 @@ async function explain(verdict: Nothing, scene: Scene): Promise<Acted> {
   const run = runOf(scene)
   if (!diagnosis || !run) return {}
   const basis = job?.uid ?? run.id
-  const { acts, signal, gathered } = scene
-  if (wasTold(run.state, basis, verdictOn(gathered.facts, job))) return {}
-  const written = await settle({ flowRunId: run.id, basis, state: run.state }, acts, signal)
-  if (written.kind !== 'moved') {
-    acts.onWritten(run.state.type, written)
-    return afterwards(written)
-  }
-  await crashInProcessSubflows({ flowRunId: run.id, basis, message: run.state.message ?? '' }, acts, signal)
+  if (wasTold(run.state, basis, verdictOn(scene.gathered.facts, job))) return {}
+  if (!scene.acts.isReportOnly && !(await finish(run, basis, scene))) return SOON
   await tellIt({ ...verdict, diagnosis }, 'explained', scene)
   return {}
+}
+
+/** What comes after a crash, as far as it is still to be done. @returns whether the crash stands. */
+async function finish(
+  { id: flowRunId, state }: FlowRun,
+  basis: string,
+  { acts, signal }: Scene,
+): Promise<boolean> {
+  const written = await settle({ flowRunId, basis, state }, acts, signal)
+  if (written.kind !== 'moved') {
+    acts.onWritten(flowRunId, state.type, written)
+    return false
+  }
+  await crashInProcessSubflows({ flowRunId, basis, message: state.message ?? '' }, acts, signal)
+  return true
 }
 
 async function reportOnly(verdict: Report, scene: Scene): Promise<Acted> {
@@ -142,7 +153,7 @@ async function propose(
   const { flowRunId } = gathered.facts
   const move = { flowRunId, basis: basisOf(verdict, flowRunId), observed: verdict.observed, proposal }
   const written = await write(move, acts, signal)
-  acts.onWritten(proposal.type, written)
+  acts.onWritten(flowRunId, proposal.type, written)
   return written
 }
 

@@ -22,7 +22,8 @@ const DEEPEST = 10
 
 /**
  * Crashes the subflow runs that ran inside a dead run's process, and theirs: they have no Job of their own and no
- * service of Prefect's ends them (measured on 3.8.8: Running 25 s later, and for ever).
+ * service of Prefect's ends them (measured on 3.8.8: Running 25 s later, and for ever). The innermost come first: a
+ * subflow is only found through a run that is still alive, by whoever goes on after an interruption.
  *
  * @returns the ids of those that were moved.
  */
@@ -35,11 +36,14 @@ export async function crashInProcessSubflows(
   const subflows = await writes.inProcessSubflowsOf(flowRunId, signal)
   const ended = await Promise.all(
     subflows.map(async ({ id, state: observed }) => {
+      const inner = await crashInProcessSubflows(
+        { flowRunId: id, basis, message, depth: depth + 1 },
+        writes,
+        signal,
+      )
       const proposal = { type: 'CRASHED', name: 'Crashed', message } as const
       const written = await write({ flowRunId: id, basis, observed, proposal }, writes, signal)
-      if (written.kind !== 'moved') return []
-      const parent = { flowRunId: id, basis, message, depth: depth + 1 }
-      return [[id], await crashInProcessSubflows(parent, writes, signal)].flat()
+      return written.kind === 'moved' ? inner.concat(id) : inner
     }),
   )
   return ended.flat()

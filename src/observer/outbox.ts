@@ -24,11 +24,12 @@ export interface OutboxDeps {
   readonly sendLogs: (logs: readonly RunLog[], signal: AbortSignal) => Promise<void>
   readonly emitEvents: (events: readonly RunEvent[], signal: AbortSignal) => Promise<void>
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>
-  /** Something could not be sent and waits, or had to be dropped because too much waits. */
+  /** Something could not be sent; how much waits, and how much had to be dropped so far. */
   readonly onTrouble: (trouble: {
     readonly what: string
     readonly waiting: number
-    readonly err?: unknown
+    readonly dropped: number
+    readonly err: unknown
   }) => void
 }
 
@@ -43,8 +44,14 @@ export interface Outbox {
 /** Deaths come in bursts: one request for all that is said within this time. */
 const INTERVAL_MS = 500
 
+/** What could not be sent is tried again later each time, up to this: Prefect has other worries then. */
+const LONGEST_INTERVAL_MS = 30_000
+
 /** A minute of a bad day in memory; beyond it the oldest lines go, counted, for the state message has the reason. */
 const CAPACITY = 10_000
+
+/** Room is made for so many at once: to move all that waits with each line would cost more than the line. */
+const ROOM = 1000
 
 /** How long the last words may take when the process stops. */
 const LAST_WORDS_MS = 3000
@@ -53,20 +60,24 @@ const LAST_WORDS_MS = 3000
 export function createOutbox(deps: OutboxDeps): Outbox {
   const logs = createLane(deps, { what: 'logs', send: deps.sendLogs })
   const events = createLane(deps, { what: 'events', send: deps.emitEvents })
-  const flush = async (signal: AbortSignal): Promise<void> => {
-    await Promise.all([logs.flush(signal), events.flush(signal)])
+  const flush = async (signal: AbortSignal): Promise<boolean> => {
+    const sent = await Promise.all([logs.flush(signal), events.flush(signal)])
+    return sent.every(Boolean)
   }
   return {
     log: logs.add,
     event: events.add,
     waiting: () => logs.waiting() + events.waiting(),
     run: async signal => {
+      let interval = INTERVAL_MS
       while (!signal.aborted) {
         // oxlint-disable-next-line no-await-in-loop -- one batch after the other, in order
-        await deps.sleep(INTERVAL_MS, signal).catch(() => undefined)
+        await deps.sleep(interval, signal).catch(() => undefined)
         // oxlint-disable-next-line no-await-in-loop -- as above
-        await flush(signal.aborted ? AbortSignal.timeout(LAST_WORDS_MS) : signal)
+        const isSent = signal.aborted || (await flush(signal))
+        interval = isSent ? INTERVAL_MS : Math.min(interval * 2, LONGEST_INTERVAL_MS)
       }
+      await flush(AbortSignal.timeout(LAST_WORDS_MS))
     },
   }
 }
@@ -74,33 +85,42 @@ export function createOutbox(deps: OutboxDeps): Outbox {
 interface Lane<T> {
   readonly add: (item: T) => void
   readonly waiting: () => number
-  readonly flush: (signal: AbortSignal) => Promise<void>
+  /** Whether all that waited was sent. Never rejects. */
+  readonly flush: (signal: AbortSignal) => Promise<boolean>
 }
 
 function createLane<T>(
   { onTrouble }: OutboxDeps,
   { what, send }: { what: string; send: (items: readonly T[], signal: AbortSignal) => Promise<void> },
 ): Lane<T> {
-  let items: readonly T[] = []
-  const keep = (all: readonly T[]): void => {
-    if (all.length > CAPACITY) onTrouble({ what: `${what} dropped`, waiting: all.length })
-    items = all.slice(-CAPACITY)
+  let items: T[] = []
+  let dropped = 0
+  const makeRoom = (): void => {
+    if (items.length > CAPACITY) dropped += items.splice(0, items.length - CAPACITY + ROOM).length
   }
   return {
     add: item => {
-      keep([...items, item])
+      items.push(item)
+      makeRoom()
     },
     waiting: () => items.length,
     flush: async signal => {
-      if (items.length === 0) return
+      if (items.length === 0) return true
       const batch = items
       items = []
       try {
         await send(batch, signal)
+        return true
       } catch (err) {
-        keep([...batch, ...items])
-        onTrouble({ what, waiting: items.length, err })
+        if (signal.aborted || isWorthRepeating(err)) items = [...batch, ...items]
+        else dropped += batch.length
+        makeRoom()
+        onTrouble({ what, waiting: items.length, dropped, err })
+        return false
       }
     },
   }
 }
+
+/** Whoever was only too busy says when to come back; what Prefect refuses it would refuse again, with all behind it. */
+const isWorthRepeating = (err: unknown): boolean => err instanceof Error && 'retryAfterMs' in err

@@ -6,8 +6,11 @@ import { DEAD_PODS } from './annotations.ts'
 /** A Job's last pods explain its end; an annotation is no archive. */
 const MOST_PODS = 3
 
-/** Of a container's own words, as much as a diagnosis will quote. */
-const MESSAGE_LENGTH = 300
+/** Of a container's own words, somewhat more than the 500 characters that a diagnosis quotes. */
+const MESSAGE_LENGTH = 600
+
+/** All annotations of an object may have 256 KiB together; a pod of many containers must not use them up. */
+const MOST_BYTES = 64 * 1024
 
 const optionalText = z.exactOptional(z.string())
 const optionalNumber = z.exactOptional(z.number())
@@ -40,7 +43,12 @@ const deadPod = z.object({
     reason: optionalText,
     message: optionalText,
     conditions: z.array(
-      z.object({ type: z.literal('DisruptionTarget'), status: z.literal('True'), reason: optionalText }),
+      z.object({
+        type: z.literal('DisruptionTarget'),
+        status: z.literal('True'),
+        reason: optionalText,
+        message: optionalText,
+      }),
     ),
     initContainerStatuses: statuses,
     containerStatuses: statuses,
@@ -62,10 +70,18 @@ export function rememberPods(fact: JobFact, pods: readonly PodFact[]): string | 
     .map(({ pod }) => compact(pod))
   const present = new Set(now.map(({ metadata }) => metadata.uid))
   const before = readMemory(fact).filter(({ metadata }) => !present.has(metadata.uid))
-  const latest = [...before, ...now]
-    .toSorted((a, b) => a.metadata.creationTimestamp - b.metadata.creationTimestamp)
-    .slice(-MOST_PODS)
-  return latest.length === 0 ? undefined : JSON.stringify(latest)
+  return bounded([...before, ...now].toSorted(byAge).slice(-MOST_PODS))
+}
+
+/** Timestamps have whole seconds; the UID makes the text the same whoever listed the pods. */
+const byAge = (a: DeadPod, b: DeadPod): number =>
+  a.metadata.creationTimestamp - b.metadata.creationTimestamp || (a.metadata.uid < b.metadata.uid ? -1 : 1)
+
+/** As many of the last ones as there is room for. */
+function bounded(pods: readonly DeadPod[]): string | undefined {
+  if (pods.length === 0) return undefined
+  const text = JSON.stringify(pods)
+  return Buffer.byteLength(text) <= MOST_BYTES ? text : bounded(pods.slice(1))
 }
 
 /** The pods that their Jobs remember and that are no longer there. */
@@ -100,11 +116,10 @@ function compact({ metadata, spec, status }: Pod): DeadPod {
     metadata: { name: metadata.name, uid: metadata.uid, creationTimestamp: metadata.creationTimestamp },
     spec,
     status: {
-      ...status,
-      ...(status.message !== undefined && { message: shortened(status.message) }),
-      conditions: status.conditions.filter(
-        ({ type, status: is }) => type === 'DisruptionTarget' && is === 'True',
-      ),
+      ...withShortMessage(status),
+      conditions: status.conditions
+        .filter(({ type, status: is }) => type === 'DisruptionTarget' && is === 'True')
+        .map(withShortMessage),
       initContainerStatuses: status.initContainerStatuses.map(compactStatus),
       containerStatuses: status.containerStatuses.map(compactStatus),
     },
@@ -118,13 +133,12 @@ const compactStatus = (status: ContainerStatus): ContainerStatus => ({
   lastState: compactState(status.lastState),
 })
 
-function compactState({ terminated }: ContainerState): ContainerState {
-  if (!terminated) return {}
-  const { message } = terminated
-  return { terminated: { ...terminated, ...(message !== undefined && { message: shortened(message) }) } }
-}
+const compactState = ({ terminated }: ContainerState): ContainerState =>
+  terminated ? { terminated: withShortMessage(terminated) } : {}
 
-const shortened = (text: string): string => text.slice(0, MESSAGE_LENGTH)
+/** The same with no more of its message than is quoted. */
+const withShortMessage = <T extends { readonly message?: string }>(part: T): T =>
+  part.message === undefined ? part : { ...part, message: part.message.slice(0, MESSAGE_LENGTH) }
 
 function expand({ metadata, spec, status }: DeadPod, { job }: JobFact): Pod {
   const { namespace, name, uid, labels } = job.metadata

@@ -28,10 +28,19 @@ export function createReadRuns(reads: { one: ReadOne; many: ReadMany }): ReadOne
       },
     },
   )
-  return async (flowRunId, signal) => {
-    const run = await loader.load(flowRunId)
+  return async (flowRunId, signal) => unlessAborted(loader.load(flowRunId), signal)
+}
+
+/** Rejects as soon as the signal aborts: a leader that has to stop does not wait for a Prefect that hangs. */
+async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = (): void => reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
     signal.throwIfAborted()
-    return run
+    return await Promise.race([answer, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
   }
 }
 

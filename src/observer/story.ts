@@ -30,7 +30,7 @@ export function sentenceOf(verdict: Telling): string {
 
 const WOULD = { crash: 'crashed', newAttempt: 'given a new attempt', cancel: 'cancelled' } as const
 
-/** The same verdict on the same state is told once. The state comes last: `wasTold` reads it. */
+/** The same verdict on the same state is told once. The outcome comes first and the state last: `wasTold` reads them. */
 export const signatureOf = ({ run, verdict, outcome }: Story): string =>
   [outcome, verdict.reason, verdict.diagnosis.code, run?.state.id ?? '-'].join(' ')
 
@@ -40,9 +40,13 @@ export function verdictOn(facts: Facts, job: JobReference | undefined): string |
   return fact?.job.metadata.annotations[VERDICT]
 }
 
-/** Whether the annotation speaks of this final state: of itself, or of the state that we replaced by it. */
-export function wasTold(state: State, basis: string, signature: string | undefined): boolean {
-  const id = signature?.split(' ').at(-1)
-  if (id === undefined) return false
+/** What is told after everything that an end brings with it was done. */
+const ENDS: ReadonlySet<string> = new Set<Outcome>(['crashed', 'failed', 'explained'])
+
+/** Whether the annotation speaks of the end in this state: of itself, or of the state that we replaced by it. */
+export function wasTold(state: State, basis: string, signature = ''): boolean {
+  const words = signature.split(' ')
+  const id = words.at(-1)
+  if (id === undefined || !ENDS.has(words[0] ?? '')) return false
   return id === state.id || transitionIdOf(basis, { id }) === state.transitionId
 }

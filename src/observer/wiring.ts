@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import type { StateType } from '../core/flow-run.ts'
 import { lifeOf } from '../core/life.ts'
 import type { Reads } from './gather.ts'
 import type { ObserverDeps } from './observer.ts'
@@ -6,6 +7,7 @@ import type { ReconcileDeps } from './reconcile.ts'
 import type { Story } from './story.ts'
 import type { Tells } from './tell.ts'
 import { tell } from './tell.ts'
+import type { Written } from './write.ts'
 
 /** Verdicts that were told of and have no Job to be noted on; as many as there are deaths on a very bad day. */
 const TOLD = 50_000
@@ -22,10 +24,10 @@ export function createReconcileDeps(
     acts: {
       ...deps.acts,
       now: clock.now,
+      isReportOnly: settings.failureState === 'report',
       tell: (story, signal) => tell(story, tells, signal),
-      onWritten: (state, written) => {
-        metrics.wrote(state, written.kind === 'refused' ? written.answer : written.kind)
-        if (written.kind === 'overtaken') metrics.repaired()
+      onWritten: (flowRunId, state, written) => {
+        onWritten({ flowRunId, state, written }, deps)
       },
     },
     settings,
@@ -36,6 +38,23 @@ export function createReconcileDeps(
       metrics.verdict(verdict.kind, verdict.reason)
     },
   }
+}
+
+interface Proposed {
+  readonly flowRunId: string
+  readonly state: StateType
+  readonly written: Written
+}
+
+function onWritten({ flowRunId, state, written }: Proposed, { metrics, logger }: ObserverDeps): void {
+  metrics.wrote(state, written.kind === 'refused' ? written.answer : written.kind)
+  if (written.kind === 'moved') return
+  if (written.kind === 'overtaken' && written.isRestored) metrics.repaired()
+  const { kind: answer, ...fields } = written
+  logger.warn(
+    { flowRunId, state, ...fields, answer },
+    'the run was moved by somebody else, or Prefect said no',
+  )
 }
 
 function createTells(deps: ObserverDeps): Tells {
@@ -59,10 +78,10 @@ function createTells(deps: ObserverDeps): Tells {
   }
 }
 
-/** Deaths by diagnosis, and how long after the Job's end the run was moved; clocks differ, so never below zero. */
+/** Deaths by diagnosis (a stuck start is none while it is only reported), and how long after the Job's end the run was moved; clocks differ, so never below zero. */
 function measureStory({ facts, verdict, outcome }: Story, { metrics, clock }: ObserverDeps): void {
-  metrics.death(verdict.diagnosis.code)
   const life = lifeOf(facts)
+  if (life.kind === 'dead' || outcome !== 'reported') metrics.death(verdict.diagnosis.code)
   if (life.kind !== 'dead' || life.since === 0 || outcome === 'reported' || outcome === 'explained') return
   metrics.reacted(Math.max(0, (clock.now() - life.since) / 1000))
 }

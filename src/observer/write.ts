@@ -1,6 +1,7 @@
 import { v5 as uuid5 } from 'uuid'
-import type { State } from '../core/flow-run.ts'
+import type { FlowRun, State } from '../core/flow-run.ts'
 import type { Proposal, StateProposal } from '../core/proposal.ts'
+import { putBack } from './put-back.ts'
 
 /** What moving a run needs of Prefect. Each rejects when nothing is known about the outcome. */
 export interface Writes {
@@ -10,6 +11,7 @@ export interface Writes {
     signal: AbortSignal,
   ) => Promise<Proposal>
   readonly readStates: (flowRunId: string, signal: AbortSignal) => Promise<readonly State[]>
+  readonly readFlowRun: (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
 }
 
 /** What became of a proposal of ours. */
@@ -18,6 +20,8 @@ export type Written =
   | { readonly kind: 'moved'; readonly state: State }
   /** Somebody was faster: their state was replaced by ours, and stands again where that was possible. */
   | { readonly kind: 'overtaken'; readonly by: State; readonly isRestored: boolean }
+  /** Our state was made, and a newer one has taken its place. */
+  | { readonly kind: 'superseded'; readonly by: State }
   /** Prefect's rules said no: the run is final, cancelling or gone. */
   | {
       readonly kind: 'refused'
@@ -51,11 +55,22 @@ export async function write(move: Move, writes: Writes, signal: AbortSignal): Pr
   const answer = await writes.proposeState(flowRunId, { ...proposal, transitionId }, signal)
   if (answer.kind === 'accepted' || answer.kind === 'alreadyMade')
     return settle({ flowRunId, basis, state: answer.state }, writes, signal)
+  const parked = parkedBy(answer, proposal)
+  if (parked) return settle({ flowRunId, basis, state: { ...parked, transitionId } }, writes, signal)
   return {
     kind: 'refused',
     answer: answer.kind,
     reason: 'reason' in answer ? answer.reason : 'no such flow run',
   }
+}
+
+/**
+ * Failed is proposed to a Crashed run only. Prefect parks a Running one instead, as a retry without a transition id
+ * (measured on 3.8.8): then somebody had set the run going again, and that state is what is to be put back.
+ */
+function parkedBy(answer: Proposal, { type }: Pick<StateProposal, 'type'>): State | undefined {
+  if (answer.kind !== 'rejected' || type !== 'FAILED') return undefined
+  return answer.state?.name === 'AwaitingRetry' ? answer.state : undefined
 }
 
 /** A state of ours in a run's history, whose place is to be looked at. */
@@ -66,40 +81,28 @@ export interface Placed {
 }
 
 /**
- * Whether the state before ours is the one we decided on; where it is not, it is put back. Needs no memory: the
- * transition id tells which state that was. Safe to repeat.
+ * Whether ours came right after the state that we decided on; what it replaced otherwise is put back. Needs no
+ * memory: the transition id tells which state that was. Safe to repeat.
+ *
+ * The history says who wrote, not in which order: Prefect takes a state's time before it waits for the run's lock.
+ * Who wrote last is what the run itself tells, read after the history.
  */
 export async function settle(placed: Placed, writes: Writes, signal: AbortSignal): Promise<Written> {
-  const states = await writes.readStates(placed.flowRunId, signal)
-  const place = states.findIndex(({ id }) => id === placed.state.id)
-  const before = states[place - 1]
-  if (!before || isDecidedOn(before, placed)) return { kind: 'moved', state: placed.state }
-  if (!states.some(state => isDecidedOn(state, placed))) return { kind: 'moved', state: placed.state }
-  const isLast = place === states.length - 1
-  return {
-    kind: 'overtaken',
-    by: before,
-    isRestored: isLast && (await putBack(placed.flowRunId, before, { writes, signal })),
-  }
+  const { flowRunId, state } = placed
+  const states = await writes.readStates(flowRunId, signal)
+  const newer = othersSince(placed, states).at(-1)
+  if (!newer) return { kind: 'moved', state }
+  const run = await writes.readFlowRun(flowRunId, signal)
+  if (run?.state.id !== state.id) return { kind: 'superseded', by: run?.state ?? newer }
+  const isRestored = await putBack({ flowRunId, target: newer, from: state, states }, writes, signal)
+  return { kind: 'overtaken', by: newer, isRestored }
 }
 
-const isDecidedOn = (state: State, { basis, state: ours }: Placed): boolean =>
-  transitionIdOf(basis, state) === ours.transitionId
-
-/** Crashed leads to every live state but Paused, which only a Running run reaches (measured on 3.8.8). */
-async function putBack(
-  flowRunId: string,
-  state: State,
-  { writes, signal }: { writes: Writes; signal: AbortSignal },
-): Promise<boolean> {
-  if (state.type === 'PAUSED') await writes.proposeState(flowRunId, { type: 'RUNNING' }, signal)
-  const answer = await writes.proposeState(flowRunId, proposalOf(state), signal)
-  return answer.kind === 'accepted'
+/** What others have written since the state that was decided on; nothing where ours is not of our making. */
+function othersSince({ basis, state: ours }: Placed, states: readonly State[]): readonly State[] {
+  const decidedOn = states.findLastIndex(state => transitionIdOf(basis, state) === ours.transitionId)
+  if (decidedOn === -1) return []
+  return states
+    .slice(decidedOn + 1)
+    .filter(({ id, transitionId }) => id !== ours.id && transitionId !== ours.transitionId)
 }
-
-const proposalOf = ({ type, name, message, scheduledTime }: State): StateProposal => ({
-  type,
-  name,
-  ...(message !== undefined && { message }),
-  ...(scheduledTime !== undefined && { scheduledTime }),
-})

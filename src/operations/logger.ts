@@ -8,15 +8,10 @@ export interface LogOptions {
   readonly format: 'json' | 'pretty'
 }
 
-/** Where a secret could stand in an object that an error carries along. */
-const SECRET_PATHS = [
-  'authorization',
-  'headers.authorization',
-  '*.authorization',
-  '*.headers.authorization',
-  'apiKey',
-  '*.apiKey',
-]
+/** What may hold a secret; here or in an object, such as an error, one level down. */
+const SECRETS = ['headers', 'authorization', 'apiKey', 'authString', 'customHeaders', 'password', 'token']
+
+const SECRET_PATHS = SECRETS.flatMap(name => [name, `*.${name}`])
 
 /** The process's logger: one JSON object a line on standard output, or lines for people. */
 export function createLogger({ level, format }: LogOptions): Logger {

@@ -233,6 +233,10 @@ t.test('a Job whose pods have not started is looked at again, and Events may say
         verdict: 'requeue NothingHasStarted',
         asked: [],
       },
+      'the Job is being deleted in the foreground: it goes when its pods have gone': {
+        world: { jobs: [job({ deleting: 20 })], pods: [pod({ exitCode: 143, due: 50 })] },
+        verdict: 'requeue NothingHasStarted',
+      },
       'between two pods': {
         world: { jobs: [job({ spec: { backoffLimit: 6 } })], pods: [pod({ exitCode: 1 })] },
         verdict: 'requeue NothingHasStarted',

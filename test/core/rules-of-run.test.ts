@@ -304,7 +304,7 @@ t.test('which attempt is it? a Pending run may wait for the Job of its next one'
       verdict: 'crash JobFailed',
     },
     'it began as Pending, without a worker: a run that was submitted': {
-      world: { ...pending, run: run({ state: 'Pending@15' }), states: states('Pending@15') },
+      world: { ...pending, run: run({ state: 'Pending@15', names: null }), states: states('Pending@15') },
       verdict: 'crash JobFailed',
     },
     'the newest Job follows the last start': {

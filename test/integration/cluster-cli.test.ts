@@ -22,7 +22,7 @@ t.test('up, status and down', async t => {
     const up = await cluster('up', '--no-prefect')
     t.match(up, { code: 0, stdout: /# Kubernetes: https:\/\/127\.0\.0\.1:\d+\n[^]*export KUBECONFIG=\S+\n$/ })
     t.equal((await cluster('status')).stdout, up.stdout)
-    t.equal((await cluster('up')).stdout, `already up\n${up.stdout}`)
+    t.equal((await cluster('up')).stdout, `# already up\n${up.stdout}`)
 
     const [, kubeconfig = ''] = /KUBECONFIG=(\S+)/.exec(up.stdout) ?? []
     t.match(await readFile(kubeconfig, 'utf8'), /current-context: prefect-lifeguard/)

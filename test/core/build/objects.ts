@@ -35,6 +35,8 @@ export interface JobParts {
   readonly stopped?: boolean
   /** When it failed, completed or was suspended, in seconds after noon; `null` where the condition does not say. */
   readonly ended?: number | null
+  /** Somebody deleted it and it is still there, in seconds after noon: its pods, or a finalizer, hold it up. */
+  readonly deleting?: number
   readonly gone?: Going
   readonly spec?: Partial<Job['spec']>
   readonly status?: Partial<Job['status']>
@@ -48,6 +50,7 @@ export function job(parts: JobParts = {}): JobFact {
     job: {
       metadata: {
         ...metadataOf(name, { uid: parts.uid ?? name, created }),
+        ...(parts.deleting !== undefined && { deletionTimestamp: at(parts.deleting) }),
         labels,
         annotations: stopped ? { [SUSPENDED_BY_US_ANNOTATION]: 'true' } : {},
       },
