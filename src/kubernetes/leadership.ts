@@ -133,13 +133,17 @@ interface Done {
   readonly settled: Promise<void>
 }
 
-function workUntilDone({ options, report }: Contest, signal: AbortSignal): Done {
+/** Work that fails by itself ends the term: the next one, ours or another replica's, begins anew. */
+function workUntilDone({ options, report, clock, timings }: Contest, signal: AbortSignal): Done {
   const finished = new AbortController()
   const told = Promise.withResolvers<void>()
   signal.addEventListener('abort', () => told.resolve(), { once: true })
   if (signal.aborted) told.resolve()
-  const work = options.onStartedLeading(signal).catch((error: unknown) => {
-    if (!signal.aborted) report({ what: 'the work of the leader failed', error })
+  const work = options.onStartedLeading(signal).catch(async (error: unknown) => {
+    if (signal.aborted) return
+    report({ what: 'the work of the leader failed', error })
+    await clock.sleep(timings.retryPeriodMs, signal).catch(() => {})
+    told.resolve()
   })
   const settle = async (): Promise<void> => {
     await Promise.all([work, told.promise])

@@ -95,7 +95,8 @@ const search = async function* (api: Api, wanted: Search, offset = 0): AsyncGene
 
 /**
  * Subflow runs that live in the process of another run, and die with it: plain calls of a flow, which have
- * neither deployment nor infrastructure. No service of Prefect's ends them (measured on 3.8.8).
+ * neither deployment nor infrastructure; also those that were waiting there for a retry of their own. No service of
+ * Prefect's ends them (measured on 3.8.8).
  */
 export const createInProcessSubflowsOf =
   (api: Api) =>
@@ -105,7 +106,7 @@ export const createInProcessSubflowsOf =
       flow_runs: {
         parent_flow_run_id: { any_: [flowRunId] },
         deployment_id: { is_null_: true },
-        state: { type: { any_: ['RUNNING', 'PENDING'] } },
+        state: ALIVE,
       },
     }
     const found: FlowRun[] = []

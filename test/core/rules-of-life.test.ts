@@ -325,6 +325,15 @@ t.test(
           verdict: 'report StartIsStuck',
           with: { would: 'crash' },
         },
+        'an earlier pod of it has just been deleted by force': {
+          world: {
+            ...stuck,
+            now: 700,
+            pods: [...stuck.pods, pod({ name: 'etl-0', gone: 690 })],
+            settings: { stuckStart: 'crash' },
+          },
+          verdict: 'crash StartIsStuck',
+        },
         'beside an older Job that has ended': {
           world: {
             ...stuck,
@@ -489,6 +498,11 @@ t.test('a run whose end nobody saw may be about to report', async t => {
       'its pod was deleted by force, without grace': {
         world: { now: 32, jobs: [FAILED], pods: [pod({ gone: 29 })] },
         verdict: 'requeue RunHasJustEnded',
+      },
+      'its pod was deleted by force after its Job had completed: the last end counts': {
+        world: { now: 70, jobs: [job({ complete: true })], pods: [pod({ gone: 60 })] },
+        verdict: 'requeue RunHasJustEnded',
+        with: { afterMs: 20_000 },
       },
       'runs that end within ten seconds are looked at together': {
         world: { now: 35, jobs: [job({ complete: true, ended: 31 })], pods: [pod({ exitCode: 0 })] },

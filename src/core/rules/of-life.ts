@@ -50,8 +50,7 @@ function lastReportMayBeOnItsWay({ life, pods, settings, facts }: Case): Verdict
   if (life.kind !== 'dead') return undefined
   const saidNothing = life.reason === 'JobComplete' || life.job?.gone?.finalStateUnknown === true
   const quietEnds = [...(saidNothing ? [life.since] : []), ...pods.flatMap(unseenEnd)]
-  if (quietEnds.length === 0) return undefined
-  const end = Math.max(...quietEnds) + settings.graces.exitedWithoutReporting
+  const end = Math.max(-Infinity, ...quietEnds) + settings.graces.exitedWithoutReporting
   const together = Math.ceil(end / TOGETHER_MS) * TOGETHER_MS
   return untilOver(together - facts.now, 'RunHasJustEnded')
 }
