@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { JobFact, PodFact } from '../core/facts.ts'
 import type { ContainerState, ContainerStatus, Pod } from '../core/objects.ts'
+import { isOwnedBy } from '../core/life.ts'
 import { DEAD_PODS } from './annotations.ts'
 
 /** A Job's last pods explain its end; an annotation is no archive. */
@@ -66,7 +67,7 @@ const deadPods = z.array(deadPod).max(MOST_PODS)
  */
 export function rememberPods(fact: JobFact, pods: readonly PodFact[]): string | undefined {
   const now = pods
-    .filter(pod => isOf(pod, fact) && pod.pod.status.phase === 'Failed')
+    .filter(pod => isOwnedBy(pod, fact) && pod.pod.status.phase === 'Failed')
     .map(({ pod }) => compact(pod))
   const present = new Set(now.map(({ metadata }) => metadata.uid))
   const before = readMemory(fact).filter(({ metadata }) => !present.has(metadata.uid))
@@ -107,9 +108,6 @@ function readMemory({ job }: JobFact): readonly DeadPod[] {
     return []
   }
 }
-
-const isOf = ({ pod }: PodFact, { job }: JobFact): boolean =>
-  pod.metadata.ownerReferences.some(owner => owner.uid === job.metadata.uid)
 
 function compact({ metadata, spec, status }: Pod): DeadPod {
   const dead = {
