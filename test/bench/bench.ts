@@ -1,0 +1,62 @@
+import { parseArgs } from 'node:util'
+import { GROUPS } from './groups.ts'
+import { circumstances } from './machine.ts'
+import { resultOf, toJson } from './result.ts'
+import { FOLDER, keep, readResults } from './results.ts'
+import { GROUP_NAMES } from './group.ts'
+import type { Group } from './group.ts'
+import { textTable } from './table.ts'
+
+const USAGE = `usage: npm run bench [-- --only GROUP]... [--json] [--folder FOLDER]
+
+Measures prefect-lifeguard beside its peers on this machine. Groups: ${GROUP_NAMES.join(', ')}; all where none is named.
+Results go to docs/benchmarks, where those of groups that were not run stay as they are.
+
+  --only GROUP     one group; may be repeated
+  --json           print one JSON object with the groups that were run, instead of tables
+  --folder FOLDER  where results go instead
+`
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true, default: [] },
+    json: { type: 'boolean', default: false },
+    folder: { type: 'string', default: FOLDER },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+if (values.help) process.stdout.write(USAGE)
+else await bench()
+
+async function bench(): Promise<void> {
+  const groups = chosen(values.only)
+  for (const group of groups) await measure(group)
+  const results = await readResults(values.folder)
+  const fresh = Object.fromEntries(groups.map(({ name }) => [name, results[name]]))
+  if (values.json) process.stdout.write(`${JSON.stringify(toJson(fresh), undefined, 2)}\n`)
+  else process.stderr.write(`\nPictures and what limits us: ${values.folder}\n`)
+}
+
+function chosen(names: readonly string[]): readonly Group[] {
+  const unknown = names.filter(name => GROUPS.every(group => group.name !== name))
+  if (unknown.length > 0)
+    throw new Error(`--only ${unknown.join(', ')}: no such group; there are ${GROUP_NAMES.join(', ')}`)
+  return GROUPS.filter(({ name }) => names.length === 0 || names.includes(name))
+}
+
+/** A group that has been measured is kept, whatever becomes of the next one. */
+async function measure(group: Group): Promise<void> {
+  const began = Date.now()
+  const progress = (line: string): void => {
+    process.stderr.write(`${secondsSince(began).padStart(5)} s  ${group.name}: ${line}\n`)
+  }
+  const found = await circumstances()
+  const measured = await group.run({ progress })
+  const result = resultOf(group, measured, found)
+  await keep(values.folder, group, { result, charts: measured.charts })
+  progress('measured')
+  if (!values.json) process.stdout.write(`\n${group.title}\n\n${textTable(result.figures)}\n\n`)
+}
+
+const secondsSince = (began: number): string => ((Date.now() - began) / 1000).toFixed(0)
