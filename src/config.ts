@@ -28,6 +28,7 @@ export interface Config {
     readonly port: number
     readonly drain: number
     readonly certificateDir: string | undefined
+    readonly clientCaFile: string | undefined
   }
   readonly operationsPort: number
   readonly host: string
@@ -72,6 +73,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
       port: values.LIFEGUARD_ADMISSION_PORT,
       drain: values.LIFEGUARD_DRAIN,
       certificateDir: values.LIFEGUARD_CERTIFICATE_DIR,
+      clientCaFile: values.LIFEGUARD_CLIENT_CA_FILE,
     },
     operationsPort: values.LIFEGUARD_OPERATIONS_PORT,
     host: values.LIFEGUARD_HOST,

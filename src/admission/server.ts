@@ -29,7 +29,7 @@ export interface AdmissionOptions {
   /** Our own service account, `system:serviceaccount:<namespace>:<name>`: it may change label and annotation. */
   readonly ownUsername?: string
   /** PEM. With it only clients that show a certificate of this CA are served. */
-  readonly clientCa?: string
+  readonly clientCa?: string | undefined
 }
 
 export type AdmissionServer = FastifyInstance & {

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { AdmissionServer } from '../admission/server.ts'
 import type { Probes } from '../admission/probes.ts'
 import { createAdmissionServer } from '../admission/server.ts'
+import { readClientCa } from '../certificates/client-ca.ts'
 import { collectProcessMetrics } from '../operations/event-loop.ts'
 import { createOperationsServer } from '../operations/server.ts'
 import type { CertificateSource } from './certificate-source.ts'
@@ -77,8 +78,9 @@ async function startAdmission(
   certificates: CertificateSource,
   signal: AbortSignal,
 ): Promise<AdmissionServer> {
-  const { validation, lookupDeadline, maxConcurrent, port } = config.admission
+  const { validation, lookupDeadline, maxConcurrent, port, clientCaFile } = config.admission
   let server: AdmissionServer | undefined
+  const clientCa = clientCaFile === undefined ? undefined : await readClientCa(clientCaFile)
   const tls = await certificates.start(leaf => server?.useCertificate(leaf), signal)
   server = createAdmissionServer({
     tls,
@@ -89,6 +91,7 @@ async function startAdmission(
     logger,
     registry,
     ownUsername: `system:serviceaccount:${config.namespace}:${config.service}`,
+    clientCa,
   })
   await listen(server, config.host, port)
   return server

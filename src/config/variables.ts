@@ -138,6 +138,10 @@ export const VARIABLES = {
     z.string().min(1),
     'Folder with `tls.crt` and `tls.key` that somebody else renews (cert-manager). Unset: certificates look after themselves.',
   ),
+  LIFEGUARD_CLIENT_CA_FILE: variable(
+    z.string().min(1),
+    'PEM file, read at start. With it only API servers that show a client certificate of this authority are answered: see docs/security.md.',
+  ),
   LIFEGUARD_NAMESPACE: variable(
     z.string().min(1),
     'Our own namespace: of the Secret, the Lease and the Service.',

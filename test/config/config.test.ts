@@ -205,6 +205,7 @@ const SETTINGS: Readonly<Record<keyof typeof VARIABLES, Setting>> = {
   LIFEGUARD_HOST: NAME(({ host }) => host, '::'),
   LIFEGUARD_DRAIN: { of: ({ admission }) => admission.drain, preset: 10_000, ...DURATIONS },
   LIFEGUARD_CERTIFICATE_DIR: NAME(({ admission }) => admission.certificateDir, undefined),
+  LIFEGUARD_CLIENT_CA_FILE: NAME(({ admission }) => admission.clientCaFile, undefined),
   LIFEGUARD_NAMESPACE: NAME(({ namespace }) => namespace, 'prefect-lifeguard'),
   LIFEGUARD_SERVICE: NAME(({ service }) => service, 'prefect-lifeguard'),
   LIFEGUARD_IDENTITY: NAME(({ identity }) => identity, hostname()),
