@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 
 import type { Instant } from '../core/objects.ts'
 
@@ -10,6 +10,8 @@ export interface Clock {
   readonly monotonic: () => number
   /** Rejects as soon as the signal aborts. */
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>
+  /** Resolves when the event loop has seen to whatever else is due. */
+  readonly turn: () => Promise<void>
   /** From 0 up to, not including, 1. */
   readonly random: () => number
 }
@@ -19,6 +21,9 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
   sleep: async (ms, signal) => {
     await sleep(ms, undefined, { signal })
+  },
+  turn: async () => {
+    await setImmediate()
   },
   random: Math.random,
 }

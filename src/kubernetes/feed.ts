@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts'
 import { isRecord, optionalString } from './fields.ts'
 import type { WatchFigures, WatchMetrics } from './watch-metrics.ts'
 import type { Meta } from './parse-metadata.ts'
+import { inSlices } from './slices.ts'
 import type { Change, Store } from './store.ts'
 import type { WatchEvent } from './watch-event.ts'
 
@@ -18,16 +19,17 @@ export interface FeedOptions<T extends Meta> {
   readonly onChange: (change: Change<T>) => void
   readonly report: (trouble: Trouble) => void
   readonly metrics: Pick<WatchMetrics, 'failed'>
-  readonly clock: Pick<Clock, 'now'>
+  readonly clock: Pick<Clock, 'now' | 'turn'>
   /** Once aborted, nothing is delivered any more. */
   readonly signal: AbortSignal
 }
 
-/** Takes in what lists and watches bring, in order, and delivers the changes. Nothing here waits or throws. */
+/** Takes in what lists and watches bring, in order, and delivers the changes. */
 export interface Feed {
   /** Where a watch has to go on; absent until the first list is complete. */
   readonly resourceVersion: () => string | undefined
   readonly list: () => Listing
+  /** Neither waits nor throws. */
   readonly apply: (event: Exclude<WatchEvent, { kind: 'error' }>) => void
   /** A watch was accepted, which proves that the server is there. */
   readonly alive: () => void
@@ -38,10 +40,13 @@ export interface Feed {
   readonly unread: ReadonlySet<string>
 }
 
-/** A list that arrives page by page, and counts only when it is complete. */
+/**
+ * A list that arrives page by page, and counts only when it is complete. Both give way to the event loop after every
+ * few objects, however many there are; nothing may be applied until they have resolved.
+ */
 export interface Listing {
-  readonly add: (items: readonly unknown[]) => void
-  readonly commit: (resourceVersion: string) => void
+  readonly add: (items: readonly unknown[]) => Promise<void>
+  readonly commit: (resourceVersion: string) => Promise<void>
 }
 
 interface State {
@@ -114,22 +119,34 @@ function applyChange<T extends Meta>(
 }
 
 function createListing<T extends Meta>({ options, state, unread, read, deliver }: Inner<T>): Listing {
+  const { store, clock } = options
   const objects: T[] = []
+  const present = new Set<string>()
   const odd = new Set<string>()
+  const take = (json: unknown): void => {
+    const { uid, object } = read(json)
+    present.add(uid)
+    if (object) objects.push(object)
+    else odd.add(uid)
+  }
+  const put = (object: T): void => {
+    const change = store.apply('ADDED', object)
+    if (change) deliver(change)
+  }
+  const loseUnlessPresent = (object: T): void => {
+    if (!present.has(object.metadata.uid)) deliver(store.lose(object))
+  }
   return {
-    add: items => {
-      for (const { uid, object } of items.map(read)) {
-        if (object) objects.push(object)
-        else odd.add(uid)
-      }
-    },
-    commit: resourceVersion => {
+    add: async items => inSlices(items, take, options),
+    commit: async resourceVersion => {
       state.resourceVersion = resourceVersion
-      state.lastListAt = options.clock.now()
+      state.lastListAt = clock.now()
       state.lastProgressAt = state.lastListAt
       unread.clear()
       for (const uid of odd) unread.add(uid)
-      for (const change of options.store.replace(objects, odd)) deliver(change)
+      // What came before what went: whoever looks between two slices sees too much rather than too little.
+      await inSlices(objects, put, options)
+      await inSlices(store.list(), loseUnlessPresent, options)
     },
   }
 }

@@ -159,11 +159,12 @@ async function list(options: FollowOptions, state: State, reason: string): Promi
   let resourceVersion = ''
   // Retrying is the follower's own business, with its own back-off.
   for await (const page of pagesOf({ access, scope, pageSize: limits.pageSize, signal, attempts: 1 })) {
-    listing.add(page.items)
+    // oxlint-disable-next-line no-await-in-loop -- a page is read before the next one is asked for
+    await listing.add(page.items)
     resourceVersion = page.resourceVersion
   }
   signal.throwIfAborted()
-  listing.commit(resourceVersion)
+  await listing.commit(resourceVersion)
   state.listFor = undefined
   options.metrics.relisted(reason)
   options.onListed()

@@ -23,8 +23,8 @@ export interface Store<T> {
   readonly size: () => number
   /** A change the watch brought; `undefined` when it brings nothing new (the same resource version again). */
   readonly apply: (type: 'ADDED' | 'MODIFIED' | 'DELETED', object: T) => Change<T> | undefined
-  /** Everything there is, from a list. Objects in `unread` are there but could not be read: what is known of them stays. */
-  readonly replace: (objects: readonly T[], unread: ReadonlySet<string>) => readonly Change<T>[]
+  /** An object that a list lacks: its deletion was not seen. */
+  readonly lose: (object: T) => Change<T>
 }
 
 export function createStore<T extends Meta>(indexOf: (object: T) => string | undefined): Store<T> {
@@ -50,19 +50,12 @@ export function createStore<T extends Meta>(indexOf: (object: T) => string | und
     list: () => objects.values(),
     size: () => objects.size,
     apply: (type, object) => (type === 'DELETED' ? deleted(object, remove(object)) : put(object)),
-    replace: (listed, unread) => {
-      const present = new Set(listed.map(object => object.metadata.uid))
-      const gone = [...objects.values()].filter(
-        ({ metadata: { uid } }) => !present.has(uid) && !unread.has(uid),
-      )
-      for (const object of gone) remove(object)
-      const changed = listed.map(put).filter(change => change !== undefined)
-      return [...gone.map(lost), ...changed]
+    lose: object => {
+      remove(object)
+      return { type: 'deleted', object, old: object, finalStateUnknown: true }
     },
   }
 }
-
-const lost = <T>(object: T): Change<T> => ({ type: 'deleted', object, old: object, finalStateUnknown: true })
 
 function deleted<T extends Meta>(object: T, old: T | undefined): Change<T> {
   return {

@@ -69,7 +69,7 @@ const cases: Record<string, Case> = {
     },
     settled: [() => true, ({ reflector }) => reflector.status().lastBookmarkAt !== undefined],
     found: { compared: 2, late: 0, missed: 3 },
-    changes: ['deleted b 2 unseen', 'modified a 5', 'added c 6'],
+    changes: ['modified a 5', 'added c 6', 'deleted b 2 unseen'],
     watchedFrom: ['10', '10', '30'],
   },
   'a server that has gone back in time is listed anew': {

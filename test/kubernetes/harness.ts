@@ -39,6 +39,7 @@ export function createTestClock(): TestClock {
     now: () => Date.now() + offset,
     monotonic: () => performance.now() + offset,
     random: () => 0.5,
+    turn: systemClock.turn,
     sleep: async (ms, signal) => {
       if (ms >= BACKGROUND_MS) return systemClock.sleep(ms, signal)
       signal.throwIfAborted()

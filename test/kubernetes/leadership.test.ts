@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import type { Clock } from '../../src/kubernetes/clock.ts'
+import { systemClock, type Clock } from '../../src/kubernetes/clock.ts'
 import type { LeaseRecord, LeaseStore, StoredLease } from '../../src/kubernetes/lease.ts'
 import { createLeadership, type Leadership, type LeadershipOptions } from '../../src/kubernetes/leadership.ts'
 import { eventually } from '../cluster/api.ts'
@@ -73,6 +73,7 @@ function createHandClock(): HandClock {
     now: () => wall,
     monotonic: () => monotonic,
     random: () => 0,
+    turn: systemClock.turn,
     setWall: ms => {
       wall += ms
     },

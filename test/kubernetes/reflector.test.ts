@@ -29,7 +29,7 @@ t.test('1: a list comes in pages, and counts when it is complete', async t => {
   await harness.reflector.whenSynced(forAWhile)
   t.strictSame(harness.changes, ['added a 1', 'added b 1', 'added c 1'])
   const pages = harness.lists().map(({ url }) => Object.fromEntries(url.searchParams))
-  const first = { labelSelector: 'prefect.io/parent-task-run-id', limit: '250' }
+  const first = { labelSelector: 'prefect.io/parent-task-run-id', limit: '100' }
   t.strictSame(pages, [first, { ...first, continue: 'second' }, { ...first, continue: 'third' }])
 })
 
@@ -121,10 +121,10 @@ for (const [shape, forgotten] of Object.entries({
     harness.reflector.start()
     await harness.until('the second watch', () => harness.watches().length === 2)
     t.strictSame(harness.changes.slice(3), [
-      'deleted goes 2 unseen',
-      'deleted comes-back 3 unseen',
       'added comes 31',
       'added comes-back 32',
+      'deleted goes 2 unseen',
+      'deleted comes-back 3 unseen',
     ])
     t.strictSame(harness.watches().map(versionAsked), ['10', '40'])
   })

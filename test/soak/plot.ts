@@ -1,18 +1,16 @@
 import type { Point } from './slope.ts'
 
 export interface Series {
-  readonly title: string
-  /** What one unit is called. */
-  readonly unit: string
+  readonly caption: string
   readonly points: readonly Point[]
-  /** Growth an hour, for the caption. */
-  readonly slope: number
   /** Where the slope begins to be measured. */
   readonly warmUpMs: number
 }
 
 const WIDTH = 720
 const HEIGHT = 130
+/** What the highest value leaves free above it. */
+const HEADROOM = 1.1
 const MARGIN = { left: 70, right: 20, top: 28, bottom: 26 }
 const MINUTE_MS = 60_000
 
@@ -30,9 +28,9 @@ export function plot(series: readonly Series[], heading: string): string {
   ].join('\n')
 }
 
-function panel({ title, unit, points, slope, warmUpMs }: Series, top: number): string {
+function panel({ caption, points, warmUpMs }: Series, top: number): string {
   const lastAt = Math.max(1, ...points.map(([at]) => at))
-  const most = Math.max(1, ...points.map(([, value]) => value)) * 1.1
+  const most = Math.max(1, ...points.map(([, value]) => value)) * HEADROOM
   const left = MARGIN.left
   const width = WIDTH - MARGIN.left - MARGIN.right
   const height = HEIGHT - MARGIN.top - MARGIN.bottom
@@ -40,10 +38,10 @@ function panel({ title, unit, points, slope, warmUpMs }: Series, top: number): s
   const x = (at: number): string => (left + (at / lastAt) * width).toFixed(1)
   const y = (value: number): string => (bottom - (value / most) * height).toFixed(1)
   const line = points.map(([at, value]) => `${x(at)},${y(value)}`).join(' ')
-  const caption = `${title}: ${slope >= 0 ? '+' : ''}${slope.toFixed(1)} ${unit} an hour`
+  const warmUp = Math.min(width, (warmUpMs / lastAt) * width).toFixed(1)
   return [
     `<text x="${left}" y="${top + 20}">${escape(caption)}</text>`,
-    `<rect x="${left}" y="${top + MARGIN.top}" width="${x(warmUpMs) === 'NaN' ? 0 : Math.min(width, (warmUpMs / lastAt) * width).toFixed(1)}" height="${height}" fill="#f0f0f0"/>`,
+    `<rect x="${left}" y="${top + MARGIN.top}" width="${warmUp}" height="${height}" fill="#f0f0f0"/>`,
     `<path d="M${left} ${top + MARGIN.top}V${bottom}H${left + width}" fill="none" stroke="#888"/>`,
     `<text x="${left - 6}" y="${top + MARGIN.top + 8}" text-anchor="end">${most.toFixed(0)}</text>`,
     `<text x="${left - 6}" y="${bottom}" text-anchor="end">0</text>`,
