@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
 import { isValidAt, readKeyPair } from './authority.ts'
 import type { KeyPair } from './authority.ts'
 import { createCertificateMetrics } from './metrics.ts'
+import { repeat } from './repeat.ts'
 
 export interface FileCertificates {
   /** Resolves with the pair as it is; `onLeaf` is told of every later one until the signal aborts. */
@@ -51,22 +51,10 @@ export function createFileCertificates(options: FileCertificatesOptions): FileCe
   return {
     start: async (onLeaf, signal) => {
       const first = show(await readPair(dir))
-      void follow(() => look(onLeaf), { pollMs, signal })
+      void repeat(() => look(onLeaf), pollMs, signal)
       return first
     },
     hasValidLeaf: () => shown !== undefined && isValidAt(shown, now()),
-  }
-}
-
-async function follow(
-  look: () => Promise<void>,
-  { pollMs, signal }: { readonly pollMs: number; readonly signal: AbortSignal },
-): Promise<void> {
-  while (!signal.aborted) {
-    // oxlint-disable-next-line no-await-in-loop -- one look after the other
-    await look()
-    // oxlint-disable-next-line no-await-in-loop -- as above
-    await sleep(pollMs, undefined, { signal, ref: false }).catch(() => undefined)
   }
 }
 

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { createAuthorityStore } from './authority-store.ts'
@@ -13,6 +12,7 @@ import { LIFETIMES } from './lifetimes.ts'
 import type { Lifetimes } from './lifetimes.ts'
 import { createCertificateMetrics } from './metrics.ts'
 import type { CertificateMetrics, CheckStep } from './metrics.ts'
+import { pause, repeat } from './repeat.ts'
 import { trusted } from './rotation.ts'
 import type { Authorities } from './rotation.ts'
 
@@ -71,7 +71,7 @@ export function createCertificateKeeper(deps: CertificateKeeperDeps): Certificat
     check,
     start: async signal => {
       const first = await firstLeaf(signer.leaf, { check, signal })
-      void repeat(lifetimes.tickMs, { check, signal })
+      void repeat(check, lifetimes.tickMs, signal)
       return first
     },
     hasValidLeaf: () => {
@@ -144,12 +144,10 @@ const createAttempt =
     }
   }
 
-interface Repetition {
-  readonly check: Check
-  readonly signal: AbortSignal
-}
-
-async function firstLeaf(leafOf: () => KeyPair | undefined, { check, signal }: Repetition): Promise<KeyPair> {
+async function firstLeaf(
+  leafOf: () => KeyPair | undefined,
+  { check, signal }: { readonly check: Check; readonly signal: AbortSignal },
+): Promise<KeyPair> {
   while (!signal.aborted) {
     // oxlint-disable-next-line no-await-in-loop -- one look after the other
     await check(signal)
@@ -160,17 +158,3 @@ async function firstLeaf(leafOf: () => KeyPair | undefined, { check, signal }: R
   }
   throw new Error('stopped before there was a certificate for the webhooks', { cause: signal.reason })
 }
-
-async function repeat(tickMs: number, { check, signal }: Repetition): Promise<void> {
-  await pause(tickMs, signal)
-  while (!signal.aborted) {
-    // oxlint-disable-next-line no-await-in-loop -- one look after the other
-    await check(signal)
-    // oxlint-disable-next-line no-await-in-loop -- as above
-    await pause(tickMs, signal)
-  }
-}
-
-/** Ends early, and as quietly, when told to stop. */
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
-  sleep(ms, undefined, { signal }).catch(() => undefined)
