@@ -56,3 +56,11 @@ export const isFinal = (state: State): boolean => FINAL_STATE_TYPES.has(state.ty
  */
 export const isInProcessRetry = (run: FlowRun): boolean =>
   run.state.type === 'SCHEDULED' && run.state.name === 'AwaitingRetry' && run.retryType === 'in_process'
+
+/**
+ * A plain call of a flow within another: it lives and dies in that one's process. A run that was submitted to a
+ * work pool without a deployment (`@kubernetes` flows) has a Job of its own, and a work pool's name; its
+ * `infrastructure_pid` stays null (prefect 3.8.8, workers/base.py, _submit_adhoc_run).
+ */
+export const isInProcess = ({ deploymentId, infrastructurePid, workPoolName }: FlowRun): boolean =>
+  deploymentId === undefined && infrastructurePid === undefined && workPoolName === undefined

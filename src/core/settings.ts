@@ -14,7 +14,7 @@ export interface Graces {
   readonly nodeLost: number
   /** The attempt and its supposed Job began too close together to tell which came first. */
   readonly closeCall: number
-  /** A state is younger than the death of the only Job: two heartbeats, which Prefect sends every 180 s. */
+  /** For how long a heart has to be silent where Kubernetes' word is not enough: two heartbeats, one every 180 s. */
   readonly newerState: number
   /** Cancelling: Prefect's worker deletes the Job and reports Cancelled by itself. */
   readonly cancelling: number

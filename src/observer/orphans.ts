@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 
-import { isInProcessRetry, type FlowRun } from '../core/flow-run.ts'
+import { isInProcess, isInProcessRetry, type FlowRun } from '../core/flow-run.ts'
 import type { Clock } from './clock.ts'
 import type { ObserverMetrics } from './metrics.ts'
 
@@ -101,10 +101,6 @@ const isOrphan = (run: FlowRun, { isKnown, youngMs, clock }: OrphanScanDeps): bo
   (run.state.type !== 'SCHEDULED' || isInProcessRetry(run)) &&
   run.state.timestamp + youngMs <= clock.now() &&
   !isKnown(run.id)
-
-/** A plain call of a flow: it lives in its parent's process and never had infrastructure of its own. */
-const isInProcess = (run: FlowRun): boolean =>
-  run.infrastructurePid === undefined && run.deploymentId === undefined
 
 /**
  * An orphan of a work pool that is ours is looked at after every scan; any other can only be reported, so it is

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 
 import type { FlowRun, State } from '../core/flow-run.ts'
+import { isInProcess } from '../core/flow-run.ts'
 import { isUuid } from '../core/names.ts'
 import { parseFlowRun, parseList, parseState } from './answers.ts'
 import { dataIfFound, dataOf, reading } from './api.ts'
@@ -113,7 +114,7 @@ export const createInProcessSubflowsOf =
     for await (const row of search(api, { call, filter, limit: Number.POSITIVE_INFINITY })) {
       found.push(parseFlowRun(row))
     }
-    return found.filter(run => run.infrastructurePid === undefined)
+    return found.filter(isInProcess)
   }
 
 /** Alive as far as Prefect knows; of the scheduled ones those that a process was about to retry. */

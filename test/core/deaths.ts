@@ -137,6 +137,16 @@ export const DEATHS: readonly DeathSentence[] = [
     world: NODE_LOST,
   },
   {
+    dies: 'Its node is gone for good, and its pod with it; or somebody deletes the pod by force. (Once its heart is silent: nobody saw it end.)',
+    seen: 'node_lost',
+    becomes: 'Crashed',
+    world: {
+      now: 600,
+      jobs: [FAILED],
+      pods: [pod({ phase: 'Failed', gone: 25, conditions: disrupted('DeletionByPodGC') })],
+    },
+  },
+  {
     dies: 'An init container fails; the flow never starts.',
     seen: 'init_container_failed',
     becomes: 'Crashed',

@@ -259,6 +259,23 @@ t.test(
   },
 )
 
+t.test('a run whose pod nobody saw end is never moved while its heart beats', async t => {
+  const unseen = fc.constantFrom(
+    pod({ name: 'unseen', of: 'own', gone: 40 }),
+    pod({ name: 'unseen', of: 'own', gone: { unseen: 40 } }),
+    pod({ name: 'unseen', of: 'own', phase: 'Failed' }),
+  )
+  const own = job({ name: 'own', created: 31, failed: 'BackoffLimitExceeded' })
+  const worlds = fc.tuple(deadWorld(['Running', 'Pending', 'Retrying']), unseen).map(([world, lost]) =>
+    but(world, {
+      ...together(world, { jobs: [own], pods: [lost] }),
+      run: named(world, 'own'),
+      heartbeat: world.now - 100,
+    }),
+  )
+  holds(t, worlds, world => !moves(world))
+})
+
 t.test(
   'a dead Job that anybody labelled moves no run whose infrastructure_pid names another one',
   async t => {

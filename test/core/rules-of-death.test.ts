@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { JobFact } from '../../src/core/facts.ts'
 import type { JobParts } from './build/objects.ts'
-import { job, node, pod } from './build/objects.ts'
+import { at, job, node, pod } from './build/objects.ts'
 import { run } from './build/runs.ts'
 import { showThat } from './build/sentences.ts'
 import { UNKNOWN } from './build/world.ts'
@@ -186,6 +186,101 @@ t.test('a run that is being cancelled', async t => {
     },
     'flowRunIsCancelling',
   )
+})
+
+t.test('a process whose end nobody saw may go on where its node is only cut off', async t => {
+  const failed = job({ failed: 'BackoffLimitExceeded' })
+  const byForce = { jobs: [failed], pods: [pod({ gone: 30 })] }
+  const collected = pod({
+    phase: 'Failed',
+    conditions: [
+      { type: 'DisruptionTarget', status: 'True', reason: 'DeletionByPodGC', lastTransitionTime: at(30) },
+    ],
+  })
+  showThat(
+    t,
+    {
+      'its pod was deleted by force, and its heart beats': {
+        world: { ...byForce, now: 500, heartbeat: 310 },
+        verdict: 'requeue HeartIsBeating',
+        with: { afterMs: 210_000 },
+      },
+      'its pod was deleted by force, and whether its heart beats is not known': {
+        world: { ...byForce, now: 500, heartbeat: UNKNOWN },
+        verdict: 'requeue HeartbeatUnknown',
+      },
+      'its node is gone, and so the control plane calls its pod Failed': {
+        world: { jobs: [failed], pods: [collected], now: 500, heartbeat: 310 },
+        verdict: 'requeue HeartIsBeating',
+      },
+      'the control plane called its pod Failed, and then removed it': {
+        world: {
+          jobs: [failed],
+          pods: [{ ...collected, gone: { at: at(40), finalStateUnknown: false } }],
+          now: 500,
+          heartbeat: 310,
+        },
+        verdict: 'requeue HeartIsBeating',
+      },
+      'it has neither Job nor pod any more': {
+        world: { pods: [pod({ gone: 30 })], now: 500, heartbeat: 310 },
+        verdict: 'requeue HeartIsBeating',
+      },
+      'all its pods went while nobody watched': {
+        world: {
+          jobs: [job({ failed: 'BackoffLimitExceeded', status: { failed: 1 } })],
+          now: 500,
+          heartbeat: 310,
+        },
+        verdict: 'requeue HeartIsBeating',
+      },
+      'its Job was deleted here, and its pods are in another cluster': {
+        world: {
+          jobs: [job({ gone: 30, status: { active: 1 }, spec: { managedBy: 'kueue.x-k8s.io/multikueue' } })],
+          now: 60,
+          heartbeat: 50,
+        },
+        verdict: 'requeue HeartIsBeating',
+      },
+    },
+    'endWasNotSeen',
+  )
+  showThat(t, {
+    'its pod was deleted by force half a minute ago: it may be rescheduling itself': {
+      world: { ...byForce, now: 59 },
+      verdict: 'requeue RunHasJustEnded',
+    },
+    'the control plane called its pod Failed half a minute ago': {
+      world: { jobs: [failed], pods: [collected], now: 59 },
+      verdict: 'requeue RunHasJustEnded',
+    },
+    'its pod was deleted by force, and its heart is silent': {
+      world: { ...byForce, now: 710, heartbeat: 310 },
+      verdict: 'crash JobFailed',
+    },
+    'the control plane called its pod Failed, and its heart is silent': {
+      world: { jobs: [failed], pods: [collected], now: 500 },
+      verdict: 'crash JobFailed',
+      with: { diagnosis: { code: 'node_lost' } },
+    },
+    'kubelet saw its container end: it has had heartbeats, as the dead have': {
+      world: { ...DEAD, heartbeat: 19 },
+      verdict: 'crash JobFailed',
+      asked: ['flowRun', 'cluster'],
+    },
+    'its Job completed, and no pod of it is left': {
+      world: { jobs: [job({ complete: true, status: { succeeded: 1 } })], now: 90, heartbeat: 50 },
+      verdict: 'crash JobComplete',
+    },
+    'a pod of an earlier attempt was deleted by force': {
+      world: {
+        jobs: [failed, job({ name: 'etl-0', created: -60, failed: 'BackoffLimitExceeded' })],
+        pods: [pod({ oom: true }), pod({ name: 'old', of: 'etl-0', gone: -30 })],
+        heartbeat: 15,
+      },
+      verdict: 'crash JobFailed',
+    },
+  })
 })
 
 t.test('the dead make no states', async t => {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { PodFact } from '../../src/core/facts.ts'
 import { job, node, pod, warning } from './build/objects.ts'
 import { run, states } from './build/runs.ts'
 import { showThat } from './build/sentences.ts'
@@ -360,6 +361,11 @@ t.test(
   },
 )
 
+/** A pod whose containers kubelet starts again. */
+const restarted = ({ pod: { spec, ...rest } }: PodFact): PodFact => ({
+  pod: { ...rest, spec: { ...spec, restartPolicy: 'OnFailure' } },
+})
+
 t.test('a start that is stuck is not ended where something else of the run may live', async t => {
   const settings = { stuckStart: 'crash' } as const
   const stuck = pod({ waiting: 'InvalidImageName' })
@@ -372,6 +378,56 @@ t.test('a start that is stuck is not ended where something else of the run may l
         pods: [stuck, pod({ name: 'etl-0-a', of: 'etl-0' })],
       },
       verdict: 'nothing JobIsActive',
+    },
+    'the pod before it is told to end, and its flow still runs: it has an hour for that, and the room': {
+      world: {
+        now: 700,
+        settings,
+        jobs: [job({ spec: { backoffLimit: 3 } })],
+        pods: [stuck, pod({ name: 'etl-0', due: 4000 })],
+      },
+      verdict: 'report StartIsStuck',
+      with: { would: 'nothing', afterMs: 30_000 },
+    },
+    'no pod can be made in place of one that is told to end, and its flow still runs': {
+      world: {
+        now: 700,
+        settings,
+        jobs: [job({ spec: { backoffLimit: 3 } })],
+        pods: [pod({ name: 'etl-0', due: 4000 })],
+        events: [warning('FailedCreate', { kind: 'Job', name: 'etl', seen: 5 })],
+      },
+      verdict: 'nothing JobIsActive',
+    },
+    'another index of its Job is about to start': {
+      world: {
+        now: 700,
+        settings,
+        jobs: [job({ spec: { completionMode: 'Indexed', completions: 2, parallelism: 2 } })],
+        pods: [stuck, pod({ name: 'etl-0', created: 699, unstarted: true })],
+      },
+      verdict: 'report StartIsStuck',
+      with: { would: 'nothing', diagnosis: { code: 'invalid_image' } },
+    },
+    'another index of its Job is stuck, too, and may yet get over it': {
+      world: {
+        now: 700,
+        settings,
+        jobs: [job({ spec: { completionMode: 'Indexed', completions: 2, parallelism: 2 } })],
+        pods: [stuck, pod({ name: 'etl-0', created: 200, waiting: 'ErrImagePull' })],
+      },
+      verdict: 'report StartIsStuck',
+      with: { would: 'crash', afterMs: 100_000, diagnosis: { code: 'invalid_image' } },
+    },
+    'its container crashes and is started again: Kubernetes counts that itself': {
+      world: {
+        now: 100_000,
+        settings,
+        jobs: [job({ spec: { backoffLimit: 50 } })],
+        pods: [restarted(pod({ phase: 'Running', waiting: 'CrashLoopBackOff', lastExitCode: 1 }))],
+      },
+      verdict: 'report StartIsStuck',
+      with: { would: 'nothing', diagnosis: { code: 'crash_loop_backoff' } },
     },
     'an older Job has not even a pod yet': {
       world: { now: 700, settings, jobs: [job(), job({ name: 'etl-0', created: -60 })], pods: [stuck] },

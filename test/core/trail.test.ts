@@ -34,6 +34,7 @@ t.test('a trail names the facts, the diagnosis and every rule that was asked', a
     { rule: 'nodeMayComeBack' },
     { rule: 'orphanMayLive' },
     { rule: 'flowRunIsCancelling' },
+    { rule: 'endWasNotSeen' },
     { rule: 'stateIsNewerThanDeath' },
     { rule: 'eventsMayTellWhy' },
     { rule: 'runIsDead', answer: 'crash JobFailed' },

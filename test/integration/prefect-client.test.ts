@@ -256,9 +256,9 @@ t.test('only subflows without deployment and infrastructure of their own are in-
   const client = createTestClient(t, { apiUrl })
   const { flowRunId: dead } = await subflowRun()
   const flowId = await api.createFlow('in-process')
-  const child = async (type: string, name?: string) => {
+  const child = async (type: string, name?: string, more = {}) => {
     const { parentTaskRunId } = await api.createSubflowRun({ deploymentId, parentFlowRunId: dead })
-    const body = { flow_id: flowId, parent_task_run_id: parentTaskRunId, state: { type, name } }
+    const body = { flow_id: flowId, parent_task_run_id: parentTaskRunId, state: { type, name }, ...more }
     const answer = await api.send('POST', '/flow_runs/', body)
     return (answer as { readonly id: string }).id
   }
@@ -267,6 +267,9 @@ t.test('only subflows without deployment and infrastructure of their own are in-
   await child('COMPLETED')
   const adHoc = await child('RUNNING')
   await api.updateFlowRun(adHoc, { infrastructure_pid: 'default:ad-hoc' })
+  // As `@kubernetes` flows are submitted: with a work pool, and nothing ever says which Job is theirs.
+  await api.createWorkPool('submitted', {})
+  await child('RUNNING', undefined, { work_pool_name: 'submitted' })
   const found = await client.inProcessSubflowsOf(dead, neverAborted)
   t.same(found.map(({ id }) => id).toSorted(), [running, waiting].toSorted())
 })

@@ -44,10 +44,19 @@ export interface Finding {
   readonly diagnosis: Diagnosis
 }
 
-/** A Job that is alive and cannot start. */
-export interface StuckStart extends Finding {
+/** What keeps one pod, or a Job without pods, from starting. */
+export interface HoldUp extends Finding {
   /** Since when, by Kubernetes' clock; rather too late than too early where no object tells. */
   readonly since: Instant
+}
+
+/** A Job that is alive and cannot start: what has held it up for longest. */
+export interface StuckStart extends HoldUp {
+  /**
+   * All that holds it up, where that is all there is. Empty while Kubernetes has another way on: a pod that still
+   * runs or may yet start, or tries that it counts itself. Then the start is told of and never acted upon.
+   */
+  readonly all: readonly HoldUp[]
 }
 
 /** Whom a diagnosis is about. */

@@ -1,5 +1,5 @@
 import type { KubernetesEvent } from '../objects.ts'
-import type { DiagnosisEvidence, StuckStart } from './diagnosis.ts'
+import type { DiagnosisEvidence, HoldUp } from './diagnosis.ts'
 import { createDiagnosis } from './diagnosis.ts'
 import { eventsAbout, firstSeenOf, jobSubject, lastSeenOf, podsOf } from './evidence.ts'
 
@@ -31,7 +31,7 @@ const REFUSALS = [
  * Whether a Job's pods are refused before they exist: only Events of the Job tell, since counters never move
  * (dagster-io/dagster#24595). What came before the newest pod was overcome.
  */
-export function podsNotCreated(evidence: DiagnosisEvidence): StuckStart | undefined {
+export function podsNotCreated(evidence: DiagnosisEvidence): HoldUp | undefined {
   const { job } = evidence
   if (!job) return undefined
   const newestPod = Math.max(

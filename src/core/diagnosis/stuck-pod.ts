@@ -1,14 +1,14 @@
 import { trueCondition } from '../life.ts'
 import type { Pod } from '../objects.ts'
 import type { DiagnosisCode } from './codes.ts'
-import type { DiagnosisEvidence, StuckStart } from './diagnosis.ts'
+import type { DiagnosisEvidence, HoldUp } from './diagnosis.ts'
 import { createDiagnosis } from './diagnosis.ts'
 import { podSubject } from './evidence.ts'
 import { sinceOf, warningsAbout } from './since.ts'
 import { unschedulableFrom } from './unschedulable.ts'
 import { containerWaiting } from './waiting.ts'
 
-type StuckRule = (pod: Pod, evidence: DiagnosisEvidence) => StuckStart | undefined
+type StuckRule = (pod: Pod, evidence: DiagnosisEvidence) => HoldUp | undefined
 
 /** What keeps a pod from starting, in the order in which a pod starts. */
 const STUCK_RULES: readonly StuckRule[] = [
@@ -19,7 +19,7 @@ const STUCK_RULES: readonly StuckRule[] = [
 ]
 
 /** Why a pod cannot start and since when; `undefined` where nothing says that it cannot. */
-export function stuckPod(pod: Pod, evidence: DiagnosisEvidence): StuckStart | undefined {
+export function stuckPod(pod: Pod, evidence: DiagnosisEvidence): HoldUp | undefined {
   for (const rule of STUCK_RULES) {
     const stuck = rule(pod, evidence)
     if (stuck) return stuck
@@ -28,7 +28,7 @@ export function stuckPod(pod: Pod, evidence: DiagnosisEvidence): StuckStart | un
 }
 
 /** `SchedulingGated` is not meant: such a pod waits on purpose. */
-function unschedulable(pod: Pod): StuckStart | undefined {
+function unschedulable(pod: Pod): HoldUp | undefined {
   const condition = pod.status.conditions.find(
     ({ type, status }) => type === 'PodScheduled' && status === 'False',
   )
@@ -48,7 +48,7 @@ function unschedulable(pod: Pod): StuckStart | undefined {
 const MOUNT_EVENTS: ReadonlySet<string> = new Set(['FailedMount', 'FailedAttachVolume', 'FailedMapVolume'])
 
 /** Only Events tell: the container just says ContainerCreating. */
-function volumeNotMounted(pod: Pod, evidence: DiagnosisEvidence): StuckStart | undefined {
+function volumeNotMounted(pod: Pod, evidence: DiagnosisEvidence): HoldUp | undefined {
   return stuckBefore(pod, evidence, {
     rule: 'VolumeNotMounted',
     code: 'volume_mount_error',
@@ -57,7 +57,7 @@ function volumeNotMounted(pod: Pod, evidence: DiagnosisEvidence): StuckStart | u
   })
 }
 
-function sandboxNotCreated(pod: Pod, evidence: DiagnosisEvidence): StuckStart | undefined {
+function sandboxNotCreated(pod: Pod, evidence: DiagnosisEvidence): HoldUp | undefined {
   return stuckBefore(pod, evidence, {
     rule: 'SandboxNotCreated',
     code: 'container_start_error',
@@ -79,7 +79,7 @@ interface EarlyFailure {
  * Failures before the containers' turn. PodReadyToStartContainers (Kubernetes 1.29 and later) tells that volumes
  * and sandbox came right after all; the Events about a failure outlive it by an hour.
  */
-function stuckBefore(pod: Pod, evidence: DiagnosisEvidence, failure: EarlyFailure): StuckStart | undefined {
+function stuckBefore(pod: Pod, evidence: DiagnosisEvidence, failure: EarlyFailure): HoldUp | undefined {
   const { rule, code, reasons, ...words } = failure
   if (pod.status.phase !== 'Pending' || trueCondition(pod.status.conditions, 'PodReadyToStartContainers'))
     return undefined

@@ -1,7 +1,7 @@
 import type { ContainerStatus, KubernetesEvent, Pod } from '../objects.ts'
 import type { DiagnosisCode } from './codes.ts'
 import { allOf, endOf, isOutOfMemory } from './containers.ts'
-import type { DiagnosisEvidence, Statement, StuckStart } from './diagnosis.ts'
+import type { DiagnosisEvidence, Statement, HoldUp } from './diagnosis.ts'
 import { createDiagnosis } from './diagnosis.ts'
 import { podSubject } from './evidence.ts'
 import { sinceOf, warningsAbout } from './since.ts'
@@ -87,7 +87,7 @@ const CONTAINER_EVENTS: ReadonlySet<string> = new Set([
 const PULL_LIMIT = 'pull QPS exceeded'
 
 /** A container that cannot start, as kubelet's reason for waiting says. */
-export function containerWaiting(pod: Pod, evidence: DiagnosisEvidence): StuckStart | undefined {
+export function containerWaiting(pod: Pod, evidence: DiagnosisEvidence): HoldUp | undefined {
   const [found] = allOf(pod).flatMap(status => meaningOf(pod, status))
   if (!found) return undefined
   const { waiting, meaning } = found

@@ -2,6 +2,7 @@ import { askOnce, missing, nothing, untilOver } from '../answers.ts'
 import type { DeadCase } from '../case.ts'
 import type { DiagnosisCode } from '../diagnosis/codes.ts'
 import { cancel } from '../moves.ts'
+import { isEndUnseen } from '../unseen-end.ts'
 import type { Verdict } from '../verdict.ts'
 import type { Rule } from './rule.ts'
 
@@ -40,6 +41,10 @@ function flowRunIsCancelling(facts: DeadCase): Verdict | undefined {
   return untilOver(left, 'FlowRunIsCancelling') ?? cancel(facts)
 }
 
+/** Nobody saw its processes end, and on a node that is merely cut off they go on: only a silent heart tells. */
+const endWasNotSeen = (facts: DeadCase): Verdict | undefined =>
+  isEndUnseen(facts) ? untilHeartIsSilent(facts) : undefined
+
 /** The dead make no states: whoever made this one may live, or it was long on its way. */
 function stateIsNewerThanDeath(facts: DeadCase): Verdict | undefined {
   const { run, death, settings } = facts
@@ -69,6 +74,7 @@ export const RULES_OF_DEATH: readonly Rule<DeadCase>[] = [
   { name: 'nodeMayComeBack', decide: nodeMayComeBack },
   { name: 'orphanMayLive', decide: orphanMayLive },
   { name: 'flowRunIsCancelling', decide: flowRunIsCancelling },
+  { name: 'endWasNotSeen', decide: endWasNotSeen },
   { name: 'stateIsNewerThanDeath', decide: stateIsNewerThanDeath },
   { name: 'eventsMayTellWhy', decide: eventsMayTellWhy },
 ]

@@ -1,8 +1,11 @@
 import { askOnce, missing, nothing, report, requeue, untilOver } from '../answers.ts'
 import type { Case } from '../case.ts'
+import type { DiagnosisCode } from '../diagnosis/codes.ts'
 import type { PodFact } from '../facts.ts'
 import { hasStarted } from '../life.ts'
-import { mayRun } from '../stranded.ts'
+import type { Instant } from '../objects.ts'
+import type { VerdictSettings } from '../settings.ts'
+import { unseenEndOf } from '../unseen-end.ts'
 import type { Verdict } from '../verdict.ts'
 import type { Rule } from './rule.ts'
 
@@ -33,11 +36,18 @@ function nothingHasStarted({ life, stuck, facts, newest }: Case): Verdict | unde
 function startIsStuck(facts: Case): Verdict | undefined {
   const { stuck, settings } = facts
   if (!stuck) return undefined
-  if (settings.stuckStart === 'report') return report(facts, { reason: 'StartIsStuck', would: 'nothing' })
-  const grace = settings.stuckStartGraces[stuck.diagnosis.code] ?? settings.stuckStartGrace
-  const left = stuck.since + grace - facts.facts.now
-  return left > 0 ? report(facts, { reason: 'StartIsStuck', would: 'crash', afterMs: left }) : undefined
+  const told = { reason: 'StartIsStuck', would: 'nothing' } as const
+  if (settings.stuckStart === 'report') return report(facts, told)
+  if (stuck.all.length === 0) return report(facts, { ...told, afterMs: STARTING_MS })
+  const ends = stuck.all.map(({ since, diagnosis }) => since + stuckStartGraceOf(diagnosis.code, settings))
+  const left = Math.max(...ends) - facts.facts.now
+  return left > 0 ? report(facts, { ...told, would: 'crash', afterMs: left }) : undefined
 }
+
+const stuckStartGraceOf = (
+  code: DiagnosisCode,
+  { stuckStartGraces, stuckStartGrace }: VerdictSettings,
+): number => stuckStartGraces[code] ?? stuckStartGrace
 
 /** Runs that completed within this time are asked about together: one request for fifty instead of one for each. */
 const TOGETHER_MS = 10_000
@@ -55,8 +65,8 @@ function lastReportMayBeOnItsWay({ life, pods, settings, facts }: Case): Verdict
   return untilOver(together - facts.now, 'RunHasJustEnded')
 }
 
-/** When a pod vanished that was not seen to end: deleted by force, its flow may still be handling SIGTERM. */
-const unseenEnd = ({ pod, gone }: PodFact): number[] => (gone && mayRun({ pod }) ? [gone.at] : [])
+/** When a pod went that nobody saw end: deleted by force, its flow may still be handling SIGTERM. */
+const unseenEnd = (fact: PodFact): Instant | readonly [] => unseenEndOf(fact) ?? []
 
 /** Whether Kubernetes has given up. Most keys end here, without a request to Prefect. */
 export const RULES_OF_LIFE: readonly Rule<Case>[] = [

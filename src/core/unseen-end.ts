@@ -1,0 +1,37 @@
+import type { DeadCase } from './case.ts'
+import type { PodFact } from './facts.ts'
+import { isOwnedBy, trueCondition } from './life.ts'
+import type { Instant, Job, Pod } from './objects.ts'
+import { mayRun } from './stranded.ts'
+
+/**
+ * When a pod went whose processes nobody saw end: it was deleted by force, or the control plane called it Failed
+ * because its node is gone (pod garbage collection) while on record a container runs. kubelet itself calls a pod
+ * ended only after its containers are (kubernetes, pkg/kubelet/status/status_manager.go, mergePodStatus).
+ */
+export function unseenEndOf({ pod, gone }: PodFact): Instant | undefined {
+  if (mayRun({ pod })) return gone?.at
+  if (!pod.status.containerStatuses.some(({ state }) => state.running)) return undefined
+  return gone?.at ?? declaredAt(pod)
+}
+
+/**
+ * Whether the newest Job may have left a process behind: on a node that is merely cut off from Kubernetes the flow
+ * goes on, and goes on talking to Prefect, whatever has become of its pod here. The same holds where the Job says
+ * that it had pods and none of them is known: all went while nobody watched, or another controller had them
+ * somewhere else (`managedBy`). A Job that completed has heard of its pods' success.
+ */
+export function isEndUnseen({ pods, newest, death }: DeadCase): boolean {
+  if (!newest) return pods.some(isUnseen)
+  const own = pods.filter(pod => isOwnedBy(pod, newest))
+  if (own.length > 0) return own.some(isUnseen)
+  return death.reason !== 'JobComplete' && hadPods(newest.job)
+}
+
+const isUnseen = (fact: PodFact): boolean => unseenEndOf(fact) !== undefined
+
+const declaredAt = ({ metadata, status }: Pod): Instant =>
+  trueCondition(status.conditions, 'DisruptionTarget')?.lastTransitionTime ?? metadata.creationTimestamp
+
+const hadPods = ({ status: { active, succeeded, failed, terminating } }: Job): boolean =>
+  active + succeeded + failed + terminating > 0
