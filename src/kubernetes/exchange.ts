@@ -1,18 +1,21 @@
 import type { Dispatcher } from 'undici'
 
-import type { ApiRequest, ApiStreamRequest } from './access.ts'
 import type { Clock } from './clock.ts'
 import type { Credentials, CredentialSource } from './credentials.ts'
 import { createDeadline, type Deadline } from './deadline.ts'
 import { codeOf, KubernetesError, statusError } from './errors.ts'
-import { contents, header, headersOf, queryOf, type Call } from './http.ts'
+import { contents, header, headersOf, queryOf } from './http.ts'
 import type { KubernetesMetrics } from './metrics.ts'
+import type { ApiRequest, ApiStreamRequest, Call } from './request.ts'
+import type { ServerTime } from './server-time.ts'
 import { createLane, type Connections, type Lane } from './transport.ts'
 
 /** An answer of the apiserver, whatever its status. */
 export interface ApiResponse {
   readonly status: number
   readonly retryAfter: string | undefined
+  /** When it was answered, by the server's clock: the header, in whole seconds. */
+  readonly date: string | undefined
   /** Parsed where it was JSON, else the text. */
   readonly body: unknown
 }
@@ -31,6 +34,8 @@ export interface ExchangeOptions {
   readonly metrics: KubernetesMetrics
   readonly userAgent: string
   readonly sockets: number
+  /** Told of each answer that is a good one. */
+  readonly heard: ServerTime['heard']
 }
 
 const UNAUTHORIZED = 401
@@ -94,6 +99,7 @@ async function whole(
     return {
       status: response.statusCode,
       retryAfter: header(response, 'retry-after'),
+      date: header(response, 'date'),
       body: contents(response, body),
     }
   } catch (error) {
@@ -171,6 +177,7 @@ async function sendOnce(
   const { call, deadline } = progress
   const connections = progress.lane.connections(credentials)
   progress.connections = connections
+  const sentAt = options.clock.monotonic()
   const response = await connections.dispatcher.request({
     origin: credentials.origin,
     path: credentials.basePath + call.path + queryOf(call.query),
@@ -184,6 +191,8 @@ async function sendOnce(
   })
   signOfLife(progress, options.clock.monotonic())
   count(options, progress, String(response.statusCode))
+  // An error may be somebody else's, who stands in between and has a clock of his own.
+  if (response.statusCode < 300) options.heard(header(response, 'date'), sentAt)
   return response
 }
 

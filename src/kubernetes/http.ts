@@ -1,16 +1,6 @@
 import type { Dispatcher } from 'undici'
 
-import type { ApiRequest } from './access.ts'
-
-/** What is asked, be the answer a whole or a stream. */
-export interface Call {
-  readonly method: ApiRequest<unknown>['method']
-  readonly path: string
-  readonly query?: ApiRequest<unknown>['query']
-  readonly accept?: string
-  readonly body?: unknown
-  readonly contentType?: string
-}
+import type { Call } from './request.ts'
 
 export function headersOf(call: Call, userAgent: string): Record<string, string> {
   const headers = { accept: call.accept ?? 'application/json', 'user-agent': userAgent }

@@ -3,14 +3,10 @@ import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import t from 'tap'
 
-import {
-  createAccess,
-  type Access,
-  type AccessOptions,
-  type ApiRequest,
-} from '../../src/kubernetes/access.ts'
+import { createAccess, type Access, type AccessOptions } from '../../src/kubernetes/access.ts'
 import { KubernetesError } from '../../src/kubernetes/errors.ts'
 import { createKubernetesMetrics } from '../../src/kubernetes/metrics.ts'
+import type { ApiRequest } from '../../src/kubernetes/request.ts'
 import { closing, createTestClock, hanging, json, type Step, type TestClock } from './harness.ts'
 import { eventually } from '../cluster/api.ts'
 import { collected } from './objects.ts'
