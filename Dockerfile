@@ -20,7 +20,7 @@ FROM docker.io/library/node:24-bookworm-slim AS development
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json ./
-COPY manifests/base/webhooks.yaml ./manifests/base/
+COPY manifests/base/webhooks.yaml manifests/base/rbac.yaml ./manifests/base/
 COPY --chown=65532:65532 src ./src
 USER 65532:65532
 ENTRYPOINT ["node", "src/main.ts"]
@@ -34,8 +34,8 @@ LABEL org.opencontainers.image.title="prefect-lifeguard" \
 WORKDIR /app
 COPY LICENSE package.json ./
 COPY --from=packages /app/node_modules ./node_modules
-# `dev` registers what is in here; `serve` does not read it.
-COPY manifests/base/webhooks.yaml ./manifests/base/
+# `dev` registers and `check` compares what is in here; `serve` does not read it.
+COPY manifests/base/webhooks.yaml manifests/base/rbac.yaml ./manifests/base/
 COPY src ./src
 COPY --from=packages /prefect-lifeguard /usr/local/bin/
 # `nonroot`, by number: kubelet cannot tell a name from root.

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { certificatesIn, ownCertificates } from './commands/certificate-source.ts'
+import { check, codeOfFindings, findingsAsJson, findingsInWords } from './commands/check.ts'
 import { dev, DEV_ENVIRONMENT } from './commands/dev.ts'
 import type { Recording } from './commands/explain.ts'
 import {
@@ -11,14 +12,18 @@ import {
   writeRecording,
 } from './commands/explain.ts'
 import { createFoundation } from './commands/foundation.ts'
+import { EXIT_CODES, EXIT_CODES_HELP, exitCodeOf, isAgreed, once } from './commands/once.ts'
+import type { ScanOptions } from './commands/scan-command.ts'
+import { scanAndFix } from './commands/scan-command.ts'
 import { serve } from './commands/serve.ts'
-import { ConfigError, readConfig } from './config.ts'
+import { readConfig } from './config.ts'
 
 const program = new Command('prefect-lifeguard')
   .description(
     'Ends Prefect subflow runs whose Kubernetes pods died, with a diagnosis, and never a live one.',
   )
   .showHelpAfterError()
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? EXIT_CODES.well : EXIT_CODES.usage))
 
 program
   .command('serve', { isDefault: true })
@@ -60,6 +65,40 @@ program
     process.stdout.write(text)
   })
 
+program
+  .command('scan')
+  .description(
+    "compares Prefect's live subflow runs with the cluster; read-only unless told to fix; needs no installation",
+  )
+  .option('--fix', 'carry the verdicts out, after showing them and asking')
+  .option('--yes', 'do not ask')
+  .option('--json', 'for programs')
+  .addHelpText('after', EXIT_CODES_HELP)
+  .action(async (options: ScanOptions) => {
+    const conversation = { print, isAgreed: process.stdin.isTTY ? isAgreed : undefined }
+    process.exitCode = await once(process.env, foundation =>
+      scanAndFix(foundation, { options, conversation }, untilStopped()),
+    )
+  })
+
+program
+  .command('check')
+  .description(
+    'looks at all that an installation stands on: both APIs, rights, webhooks, certificates, clocks; changes nothing',
+  )
+  .option('--as-installed', 'the rights of the installed service account instead of your own')
+  .option('--json', 'for programs')
+  .addHelpText('after', EXIT_CODES_HELP)
+  .action(async ({ asInstalled = false, json = false }: { asInstalled?: boolean; json?: boolean }) => {
+    process.exitCode = await once(process.env, async foundation => {
+      const findings = await check(foundation, { asInstalled }, untilStopped())
+      const { targets } = foundation
+      if (json) print(`${JSON.stringify(findingsAsJson(findings, targets), undefined, 2)}\n`)
+      else print(findingsInWords(findings, targets))
+      return codeOfFindings(findings)
+    })
+  })
+
 interface ExplainOptions {
   readonly file?: string
   readonly record?: string
@@ -69,12 +108,11 @@ interface ExplainOptions {
 async function recordingOf(flowRunId: string | undefined, { file }: ExplainOptions): Promise<Recording> {
   if (file !== undefined) return readRecording(file)
   if (flowRunId === undefined) throw new ArgumentError('say which flow run, or --file')
-  const foundation = createFoundation(readConfig({ LIFEGUARD_LOG_LEVEL: 'error', ...process.env }))
-  try {
-    return await examine(foundation, flowRunId, untilStopped())
-  } finally {
-    await foundation.close()
-  }
+  return once(process.env, foundation => examine(foundation, flowRunId, untilStopped()))
+}
+
+function print(text: string): void {
+  process.stdout.write(text)
 }
 
 /** Aborts with the first SIGTERM or Ctrl-C; the second one ends the process at once. */
@@ -91,7 +129,8 @@ function untilStopped(): AbortSignal {
 try {
   await program.parseAsync()
 } catch (error) {
-  if (!(error instanceof ConfigError || error instanceof ArgumentError)) throw error
-  process.stderr.write(`${error.message}\n`)
-  process.exitCode = 2
+  const code = exitCodeOf(error)
+  if (code === undefined) throw error
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = code
 }

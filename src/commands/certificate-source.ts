@@ -80,9 +80,11 @@ function storesOf({ config, access }: Foundation): Stores {
 /** As the API server names a Service that it calls. */
 const serviceName = ({ service, namespace }: Config): string => `${service}.${namespace}.svc`
 
-const secretOf = ({ namespace, service }: Config) => ({ namespace, name: `${service}-ca` })
+/** The Secret that the replicas keep their authority in. */
+export const secretOf = ({ namespace, service }: Config) => ({ namespace, name: `${service}-ca` })
 
-const configurationOf = (kind: WebhookConfigurationKind, { service }: Config): At => ({
+/** Our own registrations. */
+export const configurationOf = (kind: WebhookConfigurationKind, { service }: Config): At => ({
   resource: kind === 'MutatingWebhookConfiguration' ? MUTATING_WEBHOOKS : VALIDATING_WEBHOOKS,
   name: service,
 })

@@ -1,4 +1,9 @@
-import type { ObserverDeps } from '../observer/observer.ts'
+import { createEventRecorder } from '../kubernetes/event-recorder.ts'
+import { systemClock } from '../observer/clock.ts'
+import type { ObserverMetrics } from '../observer/metrics.ts'
+import type { ObserverDeps } from '../observer/deps.ts'
+import type { Outbox } from '../observer/outbox.ts'
+import { createOutbox } from '../observer/outbox.ts'
 import { createReadRuns } from '../observer/read-runs.ts'
 import type { Foundation } from './foundation.ts'
 
@@ -32,7 +37,7 @@ export function readsOf({ kubernetes, prefect }: Foundation): ObserverDeps['read
 }
 
 /** What the observer changes, each write fenced. */
-export function actsOf(
+function actsOf(
   { kubernetes, prefect }: Foundation,
   fenced: ReturnType<typeof fencedBy>,
 ): ObserverDeps['acts'] {
@@ -43,5 +48,44 @@ export function actsOf(
     proposeState: fenced(prefect.proposeState),
     setRetryType: fenced(prefect.setRetryType),
     suspendJob: fenced(kubernetes.suspendJob),
+  }
+}
+
+/** What the observer tells Prefect besides states waits here for its turn. */
+export const outboxOf = ({ prefect, logger }: Foundation): Outbox =>
+  createOutbox({
+    sendLogs: prefect.sendLogs,
+    emitEvents: prefect.emitEvents,
+    sleep: systemClock.sleep,
+    onTrouble: trouble => {
+      logger.warn(trouble, 'could not tell Prefect, will try again')
+    },
+  })
+
+export interface Surroundings {
+  readonly foundation: Foundation
+  readonly metrics: ObserverMetrics
+  readonly outbox: Outbox
+}
+
+/** Everything that verdicts are carried out and told with, each write to a run or a Job fenced. */
+export function connectionsOf(
+  { foundation, metrics, outbox }: Surroundings,
+  fenced: ReturnType<typeof fencedBy>,
+): Omit<ObserverDeps, 'jobs' | 'pods'> {
+  const { kubernetes, access, config, logger } = foundation
+  const recorder = createEventRecorder({ access, controller: 'prefect-lifeguard', instance: config.identity })
+  return {
+    reads: readsOf(foundation),
+    acts: actsOf(foundation, fenced),
+    annotateJob: fenced(kubernetes.annotateJob),
+    recordEvent: fenced(recorder.record),
+    podLogTail: kubernetes.podLogTail,
+    outbox,
+    settings: config.verdict,
+    logger,
+    metrics,
+    // What Kubernetes wrote is compared with Kubernetes' time, whatever this machine believes.
+    clock: { ...systemClock, now: access.serverNow },
   }
 }

@@ -8,6 +8,7 @@ import type { KubernetesApi } from '../kubernetes/api.ts'
 import { createKubernetesApi } from '../kubernetes/api.ts'
 import type { KubernetesMetrics } from '../kubernetes/metrics.ts'
 import { createKubernetesMetrics } from '../kubernetes/metrics.ts'
+import type { LogOptions } from '../operations/logger.ts'
 import { createLogger } from '../operations/logger.ts'
 import type { PrefectClient } from '../prefect/client.ts'
 import { createPrefectClient } from '../prefect/client.ts'
@@ -21,13 +22,23 @@ export interface Foundation {
   readonly kubernetes: KubernetesApi
   readonly kubernetesMetrics: KubernetesMetrics
   readonly prefect: PrefectClient
+  /** Which cluster and which Prefect these are, for people. */
+  readonly targets: Targets
   /** Lets go of all connections. */
   readonly close: () => Promise<void>
 }
 
+/** Where a command looks, and what it may change: credentials are no part of it. */
+export interface Targets {
+  /** The kubeconfig's context; `inClusterContext` in a pod. */
+  readonly context: string
+  readonly cluster: string
+  readonly prefect: string
+}
+
 /** Opens nothing yet: both APIs connect with the first request. The kubeconfig is the environment's, or the pod's. */
-export function createFoundation(config: Config): Foundation {
-  const logger = createLogger(config.log)
+export function createFoundation(config: Config, log: Pick<LogOptions, 'to'> = {}): Foundation {
+  const logger = createLogger({ ...config.log, ...log })
   const registry = new Registry()
   const kubeConfig = new KubeConfig()
   kubeConfig.loadFromDefault()
@@ -47,8 +58,22 @@ export function createFoundation(config: Config): Foundation {
     kubernetes,
     kubernetesMetrics,
     prefect,
+    targets: targetsOf(kubeConfig, config),
     close: async () => {
       await Promise.all([prefect.close(), access.close()])
     },
   }
+}
+
+const targetsOf = (kubeConfig: KubeConfig, { prefect }: Config): Targets => ({
+  context: kubeConfig.getCurrentContext(),
+  cluster: withoutUser(kubeConfig.getCurrentCluster()?.server ?? 'none'),
+  prefect: withoutUser(prefect.apiUrl),
+})
+
+/** An address may hold a user and a password. */
+function withoutUser(address: string): string {
+  if (!URL.canParse(address)) return address
+  const { origin, pathname } = new URL(address)
+  return `${origin}${pathname.replace(/\/$/, '')}`
 }

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { createEventRecorder } from '../kubernetes/event-recorder.ts'
 import type { Leadership } from '../kubernetes/leadership.ts'
 import { createLeadership } from '../kubernetes/leadership.ts'
 import type { Backfill } from '../observer/backfill.ts'
@@ -12,9 +11,8 @@ import { createObserver } from '../observer/observer.ts'
 import type { OrphanScan } from '../observer/orphans.ts'
 import { createOrphanScan } from '../observer/orphans.ts'
 import type { Outbox } from '../observer/outbox.ts'
-import { createOutbox } from '../observer/outbox.ts'
 import type { Check } from '../operations/server.ts'
-import { actsOf, fencedBy, readsOf } from './connections.ts'
+import { connectionsOf, fencedBy, outboxOf } from './connections.ts'
 import type { Foundation } from './foundation.ts'
 import type { Watches } from './watches.ts'
 import { createWatches } from './watches.ts'
@@ -119,38 +117,15 @@ async function lead(
   await Promise.all([observer.lead(signal), backfill.run(signal), orphans.run(signal), outbox.run(signal)])
 }
 
-const outboxOf = ({ prefect, logger }: Foundation): Outbox =>
-  createOutbox({
-    sendLogs: prefect.sendLogs,
-    emitEvents: prefect.emitEvents,
-    sleep: systemClock.sleep,
-    onTrouble: trouble => {
-      logger.warn(trouble, 'could not tell Prefect, will try again')
-    },
-  })
-
-function observerOf(
-  { foundation, metrics, outbox, watches }: Pick<Parts, 'foundation' | 'metrics' | 'outbox' | 'watches'>,
+const observerOf = (
+  { watches, ...surroundings }: Pick<Parts, 'foundation' | 'metrics' | 'outbox' | 'watches'>,
   isLeader: () => boolean,
-): Observer {
-  const { kubernetes, access, config, logger } = foundation
-  const fenced = fencedBy(isLeader)
-  const recorder = createEventRecorder({ access, controller: 'prefect-lifeguard', instance: config.identity })
-  return createObserver({
+): Observer =>
+  createObserver({
     jobs: () => watches.jobs,
     pods: () => watches.pods,
-    reads: readsOf(foundation),
-    acts: actsOf(foundation, fenced),
-    annotateJob: fenced(kubernetes.annotateJob),
-    recordEvent: fenced(recorder.record),
-    podLogTail: kubernetes.podLogTail,
-    outbox,
-    settings: config.verdict,
-    logger,
-    metrics,
-    clock: systemClock,
+    ...connectionsOf(surroundings, fencedBy(isLeader)),
   })
-}
 
 function backfillOf(
   { foundation, metrics, watches }: Pick<Parts, 'foundation' | 'metrics' | 'watches'>,

@@ -1,9 +1,7 @@
-import { randomUUID } from 'node:crypto'
-import { createCanary } from '../admission/canary.ts'
 import type { Probes } from '../admission/probes.ts'
 import { createProbes } from '../admission/probes.ts'
 import { createTlsAttempt } from '../admission/tls-attempt.ts'
-import { collectionPath, LEASES } from '../kubernetes/paths.ts'
+import { canaryOf } from './check-canary.ts'
 import type { Foundation } from './foundation.ts'
 
 /** Often enough for a readiness probe, rarely enough to cost nothing. */
@@ -27,22 +25,9 @@ export interface ProbedServer {
  * every replica out.
  */
 export function probesOf(foundation: Foundation, { port, servername, hasCanary }: ProbedServer): Probes {
-  const { config, access, logger, registry } = foundation
-  const { namespace } = config
+  const { logger, registry } = foundation
   const tls = createTlsAttempt({ host: HERE, port, servername, now: () => new Date() })
-  const canary = createCanary({
-    namespace,
-    nonce: randomUUID,
-    dryRunCreate: (lease, signal) =>
-      access.request({
-        method: 'POST',
-        path: collectionPath(LEASES, namespace),
-        query: { dryRun: 'All' },
-        body: lease,
-        signal,
-        parse: answer => answer,
-      }),
-  })
+  const canary = canaryOf(foundation)
   return createProbes({
     attempts: hasCanary ? { tls, canary } : { tls },
     everyMs: EVERY_MS,

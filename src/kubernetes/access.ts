@@ -88,10 +88,10 @@ async function attempt<T>(
 
 function parsed<T>(request: ApiRequest<T>, response: ApiResponse): T {
   const { method, path } = request
-  const { status, retryAfter, date, body } = response
+  const { status, retryAfter, body } = response
   if (status < 200 || status > 299) throw statusError({ method, path, status, retryAfter }, body)
   try {
-    return request.parse(body, date)
+    return request.parse(body)
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause)
     throw new KubernetesError({ method, path, status, code: 'UnreadableBody' }, message, { cause })

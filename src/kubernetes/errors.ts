@@ -97,6 +97,9 @@ const hasStatus = (error: unknown, status: number): boolean =>
 /** There is no such object: an answer, not a failure. */
 export const isNotFound = (error: unknown): boolean => hasStatus(error, 404)
 
+/** We may not: RBAC, or an admission plugin, says so. */
+export const isForbidden = (error: unknown): boolean => hasStatus(error, 403)
+
 /** The object by that name is not the one that was meant: that one is gone. */
 export const isOtherUid = (error: unknown): boolean =>
   error instanceof KubernetesError && error.code === OTHER_UID

@@ -14,8 +14,6 @@ import { createLane, type Connections, type Lane } from './transport.ts'
 export interface ApiResponse {
   readonly status: number
   readonly retryAfter: string | undefined
-  /** When it was answered, by the server's clock: the header, in whole seconds. */
-  readonly date: string | undefined
   /** Parsed where it was JSON, else the text. */
   readonly body: unknown
 }
@@ -99,7 +97,6 @@ async function whole(
     return {
       status: response.statusCode,
       retryAfter: header(response, 'retry-after'),
-      date: header(response, 'date'),
       body: contents(response, body),
     }
   } catch (error) {

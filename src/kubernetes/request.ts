@@ -17,8 +17,8 @@ export interface ApiRequest<T> extends Call {
   readonly timeoutMs?: number
   /** Attempts in all: 4 for a GET, else 1. More only where a second time means the same as the first. */
   readonly attempts?: number
-  /** Gets the JSON that came, or the text where it was none, and the answer's `Date` header. */
-  readonly parse: (body: unknown, date: string | undefined) => T
+  /** Gets the JSON that came, or the text where it was none. */
+  readonly parse: (body: unknown) => T
 }
 
 export interface ApiStreamRequest extends Pick<Call, 'path' | 'query' | 'accept'> {

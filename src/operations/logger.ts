@@ -1,12 +1,16 @@
 import type { Logger } from 'pino'
-import { pino, stdTimeFunctions } from 'pino'
+import { destination, pino, stdTimeFunctions } from 'pino'
 import pretty from 'pino-pretty'
 
 export interface LogOptions {
   readonly level: string
   /** `json` for machines, `pretty` for people. */
   readonly format: 'json' | 'pretty'
+  /** Where standard output is the answer to a question, the log goes to standard error. */
+  readonly to?: 'stdout' | 'stderr'
 }
+
+const FILE_DESCRIPTORS = { stdout: 1, stderr: 2 } as const
 
 /** What may hold a secret; here or in an object, such as an error, one level down. */
 const SECRETS = ['headers', 'authorization', 'apiKey', 'authString', 'customHeaders', 'password', 'token']
@@ -14,13 +18,17 @@ const SECRETS = ['headers', 'authorization', 'apiKey', 'authString', 'customHead
 const SECRET_PATHS = SECRETS.flatMap(name => [name, `*.${name}`])
 
 /** The process's logger: one JSON object a line on standard output, or lines for people. */
-export function createLogger({ level, format }: LogOptions): Logger {
+export function createLogger({ level, format, to = 'stdout' }: LogOptions): Logger {
+  const fd = FILE_DESCRIPTORS[to]
   const options = {
     level,
     base: {},
     timestamp: stdTimeFunctions.isoTime,
     redact: { paths: SECRET_PATHS, censor: '(redacted)' },
   }
-  if (format === 'json') return pino(options)
-  return pino(options, pretty({ translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', sync: true }))
+  if (format === 'json') return pino(options, destination(fd))
+  return pino(
+    options,
+    pretty({ translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', sync: true, destination: fd }),
+  )
 }

@@ -31,7 +31,7 @@ import type { Metrics } from './metrics.ts'
 import { createParentOf } from './parents.ts'
 import { createProposeState } from './proposals.ts'
 import { createRateLimit } from './rate-limit.ts'
-import { createEmitEvents, createLastHeartbeat, createSendLogs } from './reports.ts'
+import { createEmitEvents, createLastEvent, createLastHeartbeat, createSendLogs } from './reports.ts'
 import type { LogEntry, PrefectEvent } from './reports.ts'
 import { createSetRetryType } from './retry-type.ts'
 import { createSender } from './sender.ts'
@@ -86,6 +86,10 @@ export interface PrefectClient {
   readonly emitEvents: (events: readonly PrefectEvent[], signal: AbortSignal) => Promise<void>
   /** Prefect's version; undefined where there is no such endpoint (Prefect Cloud). */
   readonly version: (signal: AbortSignal) => Promise<string | undefined>
+  /** The server's clock, in whole seconds; undefined where something on the way took the header off. */
+  readonly time: (signal: AbortSignal) => Promise<Instant | undefined>
+  /** When an event was last stored whose name begins so; undefined where none was since then. */
+  readonly lastEvent: (prefix: string, since: Instant, signal: AbortSignal) => Promise<Instant | undefined>
   readonly health: (signal: AbortSignal) => Promise<Health>
   /** Closes the connections; calls in flight fail. */
   readonly close: () => Promise<void>
@@ -122,6 +126,14 @@ const createVersion =
     const call = reading('version', signal)
     const result = await http.GET('/admin/version', { fetch: send(call) })
     return result.response.status === 404 ? undefined : parseVersion(dataOf(call, result))
+  }
+
+const createTime =
+  ({ http, send }: Api) =>
+  async (signal: AbortSignal): Promise<Instant | undefined> => {
+    const { response } = await http.GET('/admin/version', { fetch: send(reading('time', signal)) })
+    const time = Date.parse(response.headers.get('date') ?? '')
+    return Number.isNaN(time) ? undefined : time
   }
 
 /** Asks for a run, since `GET /health` needs no credentials and says true on a database without tables (measured). */
@@ -181,6 +193,8 @@ export const createPrefectClient = (options: PrefectClientOptions): PrefectClien
     sendLogs: createSendLogs(api),
     emitEvents: createEmitEvents(api),
     version: createVersion(api),
+    time: createTime(api),
+    lastEvent: createLastEvent(api),
     health: createHealth(api),
     close,
   }

@@ -18,6 +18,8 @@ export interface HttpAnswer {
   readonly status: number
   readonly contentType: string
   readonly retryAfter?: string
+  /** When it was answered, by the server's clock: the header, in whole seconds. */
+  readonly date?: string
   readonly text: string
 }
 
@@ -124,10 +126,12 @@ export const createConnection = (
         body: request.body ?? null,
       })
       const retryAfter = firstOf(answer.headers['retry-after'])
+      const date = firstOf(answer.headers['date'])
       return {
         status: answer.statusCode,
         contentType: firstOf(answer.headers['content-type']) ?? '',
         ...(retryAfter === undefined ? {} : { retryAfter }),
+        ...(date === undefined ? {} : { date }),
         text: await textOf(answer.body, request),
       }
     },

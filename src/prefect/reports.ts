@@ -125,5 +125,20 @@ export const createLastHeartbeat =
       },
       fetch: send(call),
     })
-    return parseFirstOccurred(dataOf(call, result), flowRunId)
+    return parseFirstOccurred(dataOf(call, result), `of flow run ${flowRunId}`)
+  }
+
+/** When an event was last stored whose name begins so, such as `prefect.kubernetes.pod.`: of whatever resource. */
+export const createLastEvent =
+  ({ http, send }: Api) =>
+  async (prefix: string, since: Instant, signal: AbortSignal): Promise<Instant | undefined> => {
+    const call = reading('lastEvent', signal)
+    const result = await http.POST('/events/filter', {
+      body: {
+        filter: { event: { prefix: [prefix] }, occurred: { since: iso(since) }, order: 'DESC' },
+        limit: 1,
+      },
+      fetch: send(call),
+    })
+    return parseFirstOccurred(dataOf(call, result), `with the prefix ${prefix}`)
   }

@@ -83,8 +83,11 @@ const jsonIn = (answer: HttpAnswer, call: Call): HttpAnswer => {
 /** Statuses whose responses have no body, which `Response` insists on. */
 const hasNoBody = (status: number): boolean => status === 204 || status === 304
 
-const responseOf = ({ status, contentType, text }: HttpAnswer): Response =>
-  new Response(hasNoBody(status) ? null : text, { status, headers: { 'content-type': contentType } })
+const responseOf = ({ status, contentType, date, text }: HttpAnswer): Response =>
+  new Response(hasNoBody(status) ? null : text, {
+    status,
+    headers: { 'content-type': contentType, ...(date === undefined ? {} : { date }) },
+  })
 
 /** Takes a turn at the breaker and the rate limit; throws `PrefectUnavailable` when there is none in time. */
 const createGate =
