@@ -1,4 +1,5 @@
-import DataLoader from 'dataloader'
+import { performance } from 'node:perf_hooks'
+
 import { LRUCache } from 'lru-cache'
 
 import { isUuid } from '../core/names.ts'
@@ -7,6 +8,7 @@ import { abortable } from './abortable.ts'
 import { parseList, parseParented } from './answers.ts'
 import { dataOf } from './api.ts'
 import type { Api } from './api.ts'
+import { createBatching, systemAfter } from './batching.ts'
 import type { Priority } from './rate-limit.ts'
 import type { Call } from './sender.ts'
 
@@ -15,9 +17,6 @@ import type { Call } from './sender.ts'
  * a run's parameters count as well.
  */
 export const RUNS_PER_REQUEST = 50
-
-/** Long enough for the pods of one burst to share a request, short beside the request itself. */
-const BATCH_WINDOW_MS = 5
 
 /** About 10 MB when full. */
 const CACHED_PARENTS = 50_000
@@ -63,12 +62,11 @@ const createAsk =
  * answer that comes after a caller has gone is still remembered for its next attempt.
  */
 export const createParentOf = ({ api, priority, now, onLookup }: ParentsDeps): ParentOf => {
-  const loader = new DataLoader(createAsk(api, priority), {
-    cache: false,
-    maxBatchSize: RUNS_PER_REQUEST,
-    batchScheduleFn: send => {
-      setTimeout(send, BATCH_WINDOW_MS)
-    },
+  const look = createBatching({
+    ask: createAsk(api, priority),
+    most: RUNS_PER_REQUEST,
+    after: systemAfter,
+    now: () => performance.now(),
   })
   const cache = new LRUCache<string, Parent>({
     max: CACHED_PARENTS,
@@ -78,7 +76,7 @@ export const createParentOf = ({ api, priority, now, onLookup }: ParentsDeps): P
     ignoreFetchAbort: true,
     // Concurrent calls for one run share this one.
     fetchMethod: async (flowRunId, _stale, { options }) => {
-      const parent = await loader.load(flowRunId)
+      const parent = await look(flowRunId)
       options.ttl = parent.kind === 'subflow' ? 0 : NEGATIVE_TTL_MS
       return parent
     },
