@@ -4,7 +4,7 @@ import { FINALIZER_FREE_ANNOTATION, FLOW_RUN_ID_LABEL, PARENT_TASK_RUN_ID_LABEL 
 import type { Parent } from '../core/parent.ts'
 import type { AdmittedObject, Metadata } from './review.ts'
 
-/** Our own label and annotation in the maps they are in. A map the object does not have is absent here. */
+/** What we may add, in the maps it is in. A map the object does not have is absent here. */
 type OurKeys = Partial<Record<'labels' | 'annotations', Readonly<Record<string, string>>>>
 
 /** The parts of an object that lack the label, where they are in its document. */
@@ -19,12 +19,14 @@ export const lacksParent = (object: AdmittedObject): boolean =>
 
 /**
  * The JSON patch that gives an object its parent label and the annotation beside it.
- * Jobs get both on the pod template too, so that every pod of every retry inherits them. Empty for a run without a
- * parent, and where the label is there already: what it says is for validation to judge.
+ * Jobs get both on the pod template too, so that every pod of every retry inherits them; and there the flow run's id,
+ * by which a pod is known: workers before prefect-kubernetes 0.6.0 put it on the Job alone. Empty for a run without
+ * a parent, and where the label is there already: what it says is for validation to judge.
  */
 export function parentPatch(object: AdmittedObject, parent: Parent): readonly Operation[] {
   if (parent.kind !== 'subflow') return []
-  const labels = { [PARENT_TASK_RUN_ID_LABEL]: parent.parentTaskRunId }
+  const flowRunId = labelsWith(FLOW_RUN_ID_LABEL, object.metadata)
+  const labels = { ...flowRunId, [PARENT_TASK_RUN_ID_LABEL]: parent.parentTaskRunId }
   const ours = { labels, annotations: { [FINALIZER_FREE_ANNOTATION]: 'true' } }
   const template = object.template?.metadata
   const before = partsOf(
@@ -48,11 +50,17 @@ const partsOf = (
   ...(templateLacksLabel(object) && { spec: { template } }),
 })
 
-/** The label is known to be missing. */
-const ourKeys = ({ labels, annotations }: Metadata): OurKeys => ({
-  ...(labels && { labels: {} }),
-  ...(annotations && { annotations: ourAnnotation(annotations) }),
+/** The parent label is known to be missing. */
+const ourKeys = (metadata: Metadata): OurKeys => ({
+  ...(metadata.labels && { labels: labelsWith(FLOW_RUN_ID_LABEL, metadata) }),
+  ...(metadata.annotations && { annotations: ourAnnotation(metadata.annotations) }),
 })
+
+/** The one label, where it is there. */
+const labelsWith = (key: string, { labels }: Metadata): Readonly<Record<string, string>> => {
+  const value = labels?.[key]
+  return value === undefined ? {} : { [key]: value }
+}
 
 const ourAnnotation = ({ [FINALIZER_FREE_ANNOTATION]: value }: Readonly<Record<string, string>>) =>
   value === undefined ? {} : { [FINALIZER_FREE_ANNOTATION]: value }
