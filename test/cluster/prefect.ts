@@ -21,6 +21,8 @@ const IMAGE = 'prefect.test/prefect:3.8.8'
 export interface PrefectOptions extends PrefectApiOptions {
   /** Absent: the pinned one, made on first use. */
   readonly venv?: Venv
+  /** Of another version: for worker, flows and pods. Absent: the server's. */
+  readonly clientVenv?: Venv
   /** Absent: any free one. */
   readonly port?: number
   /** On unless false: events are persisted, late runs found. */
@@ -34,6 +36,7 @@ export interface Prefect extends AsyncDisposable {
   /** `http://127.0.0.1:<port>/api` */
   readonly apiUrl: string
   readonly api: PrefectApi
+  /** Of worker, flows and pods. */
   readonly venv: Venv
   /** Temporary folder of everything: databases, logs, orders. Removed by `stop`. */
   readonly folder: string
@@ -77,11 +80,12 @@ interface FlowSetUp {
  */
 export async function startPrefect(options: PrefectOptions = {}): Promise<Prefect> {
   const venv = options.venv ?? (await ensureVenv())
+  const clientVenv = options.clientVenv ?? venv
   const guard = await createGuard()
   const folder = await mkdtemp(join(tmpdir(), 'prefect-'))
   guard.afterDeath({ kind: 'folder', path: folder })
   try {
-    return await startIn({ venv, guard, folder }, options)
+    return await startIn({ venv, clientVenv, guard, folder }, options)
   } catch (error) {
     await guard.close()
     throw error
@@ -89,12 +93,16 @@ export async function startPrefect(options: PrefectOptions = {}): Promise<Prefec
 }
 
 interface Base {
+  /** The server's. */
   readonly venv: Venv
   readonly guard: Guard
   readonly folder: string
 }
 
-async function startIn({ venv, guard, folder }: Base, options: PrefectOptions): Promise<Prefect> {
+async function startIn(
+  { venv, clientVenv, guard, folder }: Base & { readonly clientVenv: Venv },
+  options: PrefectOptions,
+): Promise<Prefect> {
   const server = await createServer({ venv, guard, folder }, options)
   const home = join(folder, 'home')
   const ordersFolder = join(folder, 'orders')
@@ -103,7 +111,7 @@ async function startIn({ venv, guard, folder }: Base, options: PrefectOptions): 
   const apiUrl = `http://127.0.0.1:${server.port}/api`
   const api = prefectApi(apiUrl, options)
   const env = {
-    ...clientEnvironment(venv, { apiUrl, home, authString: options.authString }),
+    ...clientEnvironment(clientVenv, { apiUrl, home, authString: options.authString }),
     ORDERS_DIR: ordersFolder,
     // What a killed `prefect flow-run execute` leaves behind goes with the folder.
     TMPDIR: temporary,
@@ -119,7 +127,7 @@ async function startIn({ venv, guard, folder }: Base, options: PrefectOptions): 
   return {
     apiUrl,
     api,
-    venv,
+    venv: clientVenv,
     folder,
     home,
     env,
@@ -127,7 +135,7 @@ async function startIn({ venv, guard, folder }: Base, options: PrefectOptions): 
     stopServer: server.stop,
     startServer: server.start,
     signalServer: server.signal,
-    ...flowFunctions({ venv, guard, api, env, folder, orders: ordersFolder }, children),
+    ...flowFunctions({ venv: clientVenv, guard, api, env, folder, orders: ordersFolder }, children),
     stop,
     [Symbol.asyncDispose]: stop,
   }

@@ -20,7 +20,7 @@ const OLDEST_MINOR = 11
 const PROGRESS_MS = 10_000
 
 export interface VenvOptions {
-  /** A pip requirements file. */
+  /** A pip requirements file; absent: the one that `TEST_PREFECT_REQUIREMENTS` names, else the pinned one. */
   readonly requirements?: string
   /** A pip constraints file; an empty string for none. */
   readonly constraints?: string
@@ -42,8 +42,7 @@ export interface Venv {
  * @throws if there is no Python 3.11 or newer, or pip cannot install the requirements.
  */
 export async function ensureVenv(options: VenvOptions = {}): Promise<Venv> {
-  const requirements = options.requirements ?? join(import.meta.dirname, 'requirements.txt')
-  const constraints = options.constraints ?? join(import.meta.dirname, 'constraints.txt')
+  const { requirements, constraints } = pinsOf(options)
   const python = await findPython()
   const folder = join(cacheFolder(), `prefect-${await keyOf([requirements, constraints], python.version)}`)
   const venv = { folder, bin: join(folder, 'venv', 'bin'), python: join(folder, 'venv', 'bin', 'python') }
@@ -51,6 +50,18 @@ export async function ensureVenv(options: VenvOptions = {}): Promise<Venv> {
     install({ python: python.command, target: join(folder, 'venv'), requirements, constraints }),
   )
   return venv
+}
+
+const PINNED = {
+  requirements: join(import.meta.dirname, 'requirements.txt'),
+  constraints: join(import.meta.dirname, 'constraints.txt'),
+} as const
+
+/** Constraints belong to the pinned requirements: others come with their own, or hold every version themselves. */
+function pinsOf({ requirements, constraints }: VenvOptions): Required<VenvOptions> {
+  const other = requirements ?? process.env['TEST_PREFECT_REQUIREMENTS']
+  if (other !== undefined) return { requirements: other, constraints: constraints ?? '' }
+  return { ...PINNED, ...(constraints !== undefined && { constraints }) }
 }
 
 /**
