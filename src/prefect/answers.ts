@@ -65,6 +65,12 @@ const STATE = z.preprocess(
   }),
 )
 
+/**
+ * Which infrastructure a worker has made, as `<namespace>:<Job name>`. Before prefect-kubernetes 0.6.0 the cluster's UID
+ * stood before that; neither namespaces nor names of Jobs have a colon in them.
+ */
+const INFRASTRUCTURE_PID = z.string().transform(pid => pid.split(':').slice(-2).join(':'))
+
 const FLOW_RUN = z.preprocess(
   picked(FLOW_RUN_FIELDS),
   z.object({
@@ -75,7 +81,7 @@ const FLOW_RUN = z.preprocess(
     deploymentId: z.string().exactOptional(),
     flowId: z.string().exactOptional(),
     workPoolName: z.string().exactOptional(),
-    infrastructurePid: z.string().exactOptional(),
+    infrastructurePid: INFRASTRUCTURE_PID.exactOptional(),
     runCount: z.number(),
     retries: z.number().exactOptional(),
     retryDelaySeconds: z.number().exactOptional(),
@@ -131,9 +137,9 @@ const EVENT = z.object({ occurred: INSTANT })
 
 const EVENT_PAGE = z.object({ events: z.array(EVENT) })
 
-/** When the first event of a page occurred; undefined for an empty page. */
-export const parseFirstOccurred = (value: unknown, flowRunId: string): number | undefined =>
-  parsed(EVENT_PAGE, value, `events of flow run ${flowRunId}`).events[0]?.occurred
+/** When the first event of a page occurred; undefined for an empty page. `which` ends the sentence "events ...". */
+export const parseFirstOccurred = (value: unknown, which: string): number | undefined =>
+  parsed(EVENT_PAGE, value, `events ${which}`).events[0]?.occurred
 
 const VERSION = z.string()
 

@@ -50,6 +50,21 @@ t.test('what Prefect says is null is absent, and so is what an older Prefect doe
   t.strictSame(parseFlowRun(older), plain)
 })
 
+const pids: Readonly<Record<string, readonly [infrastructurePid: string, named: string]>> = {
+  'a Job as prefect-kubernetes 0.6.0 and newer name it': ['flows:child-x7k2p', 'flows:child-x7k2p'],
+  'a Job as older ones name it, the UID of the cluster first': [
+    'a7f0b1de-54a3-4f3a-9a3e-0d6f0f0d8f11:flows:child-x7k2p',
+    'flows:child-x7k2p',
+  ],
+  'something without a namespace': ['child-x7k2p', 'child-x7k2p'],
+}
+
+for (const [sentence, [pid, named]] of Object.entries(pids)) {
+  t.test(`infrastructure: ${sentence}`, async t => {
+    t.equal(parseFlowRun({ ...run, infrastructure_pid: pid }).infrastructurePid, named)
+  })
+}
+
 const odd: Readonly<Record<string, readonly [unknown, RegExp]>> = {
   'an unknown state type': [{ ...run, state: { ...state, type: 'ZOMBIE' } }, /field state\.type: /],
   'no state': [{ ...run, state: null }, /field state: /],
