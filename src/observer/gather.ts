@@ -1,53 +1,22 @@
 import { decide } from '../core/decide.ts'
 import type { Evidence } from '../core/evidence.ts'
 import { known, listed, unknown } from '../core/evidence.ts'
-import type { Facts, JobFact, Need, PodFact } from '../core/facts.ts'
-import type { FlowRun, State } from '../core/flow-run.ts'
-import type { Instant, Job, KubernetesEvent, Node, Pod } from '../core/objects.ts'
+import type { Facts, Need } from '../core/facts.ts'
+import type { Instant, Job, KubernetesEvent } from '../core/objects.ts'
 import type { VerdictSettings } from '../core/settings.ts'
 import type { Decision } from '../core/verdict.ts'
 import { liveCluster } from './live-cluster.ts'
 import { rememberedPods } from './pod-memory.ts'
-
-/** What the watch holds of a run, with what it held before it went away. */
-export interface Seen {
-  readonly jobs: readonly JobFact[]
-  readonly pods: readonly PodFact[]
-}
+import type { Reads, Seen } from './reads.ts'
 
 /** Older heartbeats say nothing to any rule; Prefect Cloud answers event queries of 14 days at most. */
 const HEARTBEATS_MS = 3_600_000
 
-/** Everything a verdict may need to read. Each look-up rejects when it could not find out. */
-export interface Reads {
-  readonly now: () => Instant
-  /** From memory, at no cost. */
-  readonly seen: (flowRunId: string) => Seen
-  readonly jobsOf: (flowRunId: string, signal: AbortSignal) => Promise<readonly Job[]>
-  readonly podsOf: (flowRunId: string, signal: AbortSignal) => Promise<readonly Pod[]>
-  readonly job: (namespace: string, name: string, signal: AbortSignal) => Promise<Job | undefined>
-  readonly pod: (namespace: string, name: string, signal: AbortSignal) => Promise<Pod | undefined>
-  readonly nodes: (
-    names: readonly string[],
-    signal: AbortSignal,
-  ) => Promise<ReadonlyMap<string, Node | undefined>>
-  readonly eventsOf: (
-    namespace: string,
-    uids: readonly string[],
-    signal: AbortSignal,
-  ) => Promise<readonly KubernetesEvent[]>
-  readonly readFlowRun: (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
-  readonly readStates: (flowRunId: string, signal: AbortSignal) => Promise<readonly State[]>
-  readonly lastHeartbeat: (
-    flowRunId: string,
-    since: Instant,
-    signal: AbortSignal,
-  ) => Promise<Instant | undefined>
-}
-
 export interface Gathered {
   readonly facts: Facts
   readonly decision: Decision
+  /** When the flow run was read, at the latest. */
+  readonly runReadAt?: Instant
   /** The first read that failed, where one did: the queue backs off as it asks. */
   readonly trouble?: Error
 }
@@ -82,16 +51,17 @@ interface Question {
 }
 
 async function answer(
-  { facts, trouble }: Omit<Gathered, 'decision'>,
+  { facts, ...before }: Omit<Gathered, 'decision'>,
   { need, reads, signal }: Question,
 ): Promise<Omit<Gathered, 'decision'>> {
+  const held = { ...before, ...(need === 'flowRun' && { runReadAt: reads.now() }) }
   try {
     const found = await ANSWERS[need]({ facts, reads, signal })
-    return { facts: { ...facts, ...found, now: reads.now() }, ...(trouble && { trouble }) }
+    return { ...held, facts: { ...facts, ...found, now: reads.now() } }
   } catch (error) {
     signal.throwIfAborted()
     const nothing = UNANSWERED[need](unknown(String(error)))
-    return { facts: { ...facts, ...nothing, now: reads.now() }, trouble: trouble ?? asError(error) }
+    return { trouble: asError(error), ...held, facts: { ...facts, ...nothing, now: reads.now() } }
   }
 }
 

@@ -1,6 +1,6 @@
 import type { FlowRun } from '../core/flow-run.ts'
-import type { Writes } from './write.ts'
 import { write } from './write.ts'
+import type { Writes } from './writes.ts'
 
 /** What ending the subflows of a dead run needs. */
 export interface InProcessWrites extends Writes {

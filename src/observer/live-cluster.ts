@@ -1,7 +1,7 @@
 import type { JobFact, PodFact } from '../core/facts.ts'
 import { hasEnded } from '../core/life.ts'
 import { mayRun } from '../core/stranded.ts'
-import type { Reads, Seen } from './gather.ts'
+import type { Reads, Seen } from './reads.ts'
 
 interface Live {
   readonly reads: Reads

@@ -1,46 +1,18 @@
 import { LRUCache } from 'lru-cache'
-import type { Logger } from 'pino'
 import { known } from '../core/evidence.ts'
 import { lifeOf } from '../core/life.ts'
 import { FLOW_RUN_ID_LABEL, isUuid } from '../core/names.ts'
 import type { Job, Pod } from '../core/objects.ts'
-import type { VerdictSettings } from '../core/settings.ts'
-import type { Acts } from './act.ts'
 import type { Change } from './change.ts'
-import type { Clock } from './clock.ts'
-import type { Reads, Seen } from './gather.ts'
-import type { ObserverMetrics } from './metrics.ts'
-import type { Outbox } from './outbox.ts'
+import type { ObserverDeps } from './deps.ts'
 import { createWorkQueue } from './queue.ts'
 import type { WorkQueue } from './queue.ts'
+import type { Seen } from './reads.ts'
 import type { ReconcileDeps } from './reconcile.ts'
 import { reconcile } from './reconcile.ts'
-import type { JobEvent, Tells } from './tell.ts'
 import type { Tombstones } from './tombstones.ts'
 import { createTombstones } from './tombstones.ts'
 import { createReconcileDeps } from './wiring.ts'
-
-/** The objects that a watch holds. */
-export interface Watched<T> {
-  readonly list: () => Iterable<T>
-  /** By flow run id. */
-  readonly byIndex: (flowRunId: string) => readonly T[]
-}
-
-export interface ObserverDeps {
-  readonly jobs: () => Watched<Job>
-  readonly pods: () => Watched<Pod>
-  readonly reads: Omit<Reads, 'seen' | 'now'>
-  readonly acts: Omit<Acts, 'tell' | 'onWritten' | 'now' | 'isReportOnly'>
-  readonly annotateJob: Tells['annotateJob']
-  readonly recordEvent: (event: JobEvent, signal: AbortSignal) => Promise<unknown>
-  readonly podLogTail: Tells['podLogTail']
-  readonly outbox: Outbox
-  readonly settings: VerdictSettings
-  readonly logger: Logger
-  readonly metrics: ObserverMetrics
-  readonly clock: Clock
-}
 
 /** Watches over flow runs: whatever changes, the run is looked at as a whole. */
 export interface Observer {

@@ -1,7 +1,7 @@
 import type { State, StateType } from '../core/flow-run.ts'
 import { isFinal } from '../core/flow-run.ts'
 import type { StateProposal } from '../core/proposal.ts'
-import type { Writes } from './write.ts'
+import type { Writes } from './writes.ts'
 
 /** A state that ours has replaced. */
 export interface Replaced {

@@ -7,9 +7,10 @@ import type { JobReference, Verdict } from '../core/verdict.ts'
 import type { Acted, Acts } from './act.ts'
 import { act } from './act.ts'
 import { DEAD_PODS, PREFIX } from './annotations.ts'
-import type { Gathered, Reads, Seen } from './gather.ts'
+import type { Gathered } from './gather.ts'
 import { gather } from './gather.ts'
 import { rememberPods } from './pod-memory.ts'
+import type { Reads, Seen } from './reads.ts'
 
 export interface ReconcileDeps {
   readonly reads: Reads
@@ -25,6 +26,12 @@ export interface ReconcileDeps {
   readonly settled: {
     readonly get: (flowRunId: string) => string | undefined
     readonly set: (flowRunId: string, death: string) => unknown
+  }
+  /** How often in a row Prefect has refused to move a run. */
+  readonly refusals: {
+    readonly get: (flowRunId: string) => number | undefined
+    readonly set: (flowRunId: string, times: number) => unknown
+    readonly delete: (flowRunId: string) => unknown
   }
   readonly onVerdict: (gathered: Gathered) => void
 }
@@ -46,12 +53,38 @@ export async function reconcile(flowRunId: string, deps: ReconcileDeps, signal: 
   const gathered = await gather(flowRunId, { ...deps, signal })
   signal.throwIfAborted()
   deps.onVerdict(gathered)
-  await remember(gathered.facts, deps, signal)
-  const acted = await act(gathered, deps.acts, signal)
-  if (gathered.trouble && gathered.decision.verdict.kind === 'requeue') throw gathered.trouble
-  if (death !== undefined && acted.afterMs === undefined && SETTLED.has(gathered.decision.verdict.kind))
-    deps.settled.set(flowRunId, death)
+  const forgotten = await remember(gathered.facts, deps, signal)
+  const acted = unlessRefused(flowRunId, await act(gathered, deps.acts, signal), deps)
+  const { kind } = gathered.decision.verdict
+  if (gathered.trouble && kind === 'requeue') throw gathered.trouble
+  if (acted.afterMs !== undefined) return acted
+  if (forgotten) throw forgotten
+  if (SETTLED.has(kind)) settle(flowRunId, death, deps)
   return acted
+}
+
+function settle(flowRunId: string, death: string | undefined, { settled }: ReconcileDeps): void {
+  if (death !== undefined) settled.set(flowRunId, death)
+}
+
+/** The first wait after a refusal, and the longest: a rule of Prefect's that says no may say so for days. */
+const REFUSED_MS = 30_000
+const LONGEST_REFUSED_MS = 3_600_000
+
+/** What is refused is proposed again, each time later: the run may move, and whatever Prefect refuses may end. */
+function unlessRefused(flowRunId: string, acted: Acted, { refusals, logger }: ReconcileDeps): Acted {
+  if (!acted.isRefused) {
+    refusals.delete(flowRunId)
+    return acted
+  }
+  const times = (refusals.get(flowRunId) ?? 0) + 1
+  refusals.set(flowRunId, times)
+  const afterMs = Math.min(REFUSED_MS * 2 ** (times - 1), LONGEST_REFUSED_MS)
+  logger.warn(
+    { flowRunId, times, retryInMs: afterMs },
+    'Prefect refuses to move a dead run: its states and concurrency limits may tell why; will try again',
+  )
+  return { afterMs }
 }
 
 /** Names a death by what died and how, from memory; `undefined` while the run lives. */
@@ -66,29 +99,28 @@ function deathIn(flowRunId: string, { jobs, pods }: Seen, now: number): string |
   ].join(' ')
 }
 
-/** Writes down how pods failed while their Job still goes on: its diagnosis must survive them. */
+/**
+ * Writes down how pods failed while their Job still goes on: its diagnosis must survive them.
+ * @returns the first failure to do so. It holds up no verdict, and is worth another look.
+ */
 async function remember(
   facts: Facts,
-  { annotateJob, logger }: ReconcileDeps,
+  { annotateJob }: ReconcileDeps,
   signal: AbortSignal,
-): Promise<void> {
-  await Promise.all(
-    listed(facts.jobs)
-      .filter(fact => !fact.gone)
-      .map(async fact => {
-        const { namespace, name, uid, annotations } = fact.job.metadata
-        const memory = rememberPods(fact, listed(facts.pods))
-        if (memory === undefined || memory === annotations[DEAD_PODS]) return
-        const ours = Object.entries(annotations).filter(([key]) => key.startsWith(PREFIX))
-        const job = { namespace, name, uid }
-        try {
-          await annotateJob(job, { ...Object.fromEntries(ours), [DEAD_PODS]: memory }, signal)
-        } catch (err) {
-          logger.warn(
-            { err, flowRunId: facts.flowRunId, namespace, job: name },
-            'could not write down how a pod ended',
-          )
-        }
-      }),
+): Promise<Error | undefined> {
+  const failures = await Promise.all(
+    listed(facts.jobs).map(async fact => {
+      const { namespace, name, uid, annotations } = fact.job.metadata
+      const memory = fact.gone ? undefined : rememberPods(fact, listed(facts.pods))
+      if (memory === undefined || memory === annotations[DEAD_PODS]) return undefined
+      const ours = Object.entries(annotations).filter(([key]) => key.startsWith(PREFIX))
+      const noted = { ...Object.fromEntries(ours), [DEAD_PODS]: memory }
+      return annotateJob({ namespace, name, uid }, noted, signal).then(
+        () => undefined,
+        (cause: unknown) =>
+          new Error(`writing down on Job ${namespace}/${name} how a pod of it ended`, { cause }),
+      )
+    }),
   )
+  return failures.find(failure => failure !== undefined)
 }

@@ -1,21 +1,21 @@
 import { LRUCache } from 'lru-cache'
 import type { StateType } from '../core/flow-run.ts'
 import { lifeOf } from '../core/life.ts'
-import type { Reads } from './gather.ts'
-import type { ObserverDeps } from './observer.ts'
+import type { ObserverDeps } from './deps.ts'
 import type { ReconcileDeps } from './reconcile.ts'
+import type { Reads } from './reads.ts'
 import type { Story } from './story.ts'
 import type { Tells } from './tell.ts'
 import { tell } from './tell.ts'
 import type { Written } from './write.ts'
 
-/** Verdicts that were told of and have no Job to be noted on; as many as there are deaths on a very bad day. */
-const TOLD = 50_000
+/** Verdicts that were told of and have no Job to be noted on, and refusals: as many as there are deaths on a very bad day. */
+const DEATHS = 50_000
 
 /** Everything that looking at one run needs, made from what the observer was given. */
 export function createReconcileDeps(
   deps: ObserverDeps,
-  { seen, settled }: { seen: Reads['seen']; settled: ReconcileDeps['settled'] },
+  { seen, settled }: Pick<ReconcileDeps, 'settled'> & Pick<Reads, 'seen'>,
 ): ReconcileDeps {
   const { metrics, settings, logger, annotateJob, clock } = deps
   const tells = createTells(deps)
@@ -24,7 +24,7 @@ export function createReconcileDeps(
     acts: {
       ...deps.acts,
       now: clock.now,
-      isReportOnly: settings.failureState === 'report',
+      failureState: settings.failureState,
       tell: (story, signal) => tell(story, tells, signal),
       onWritten: (flowRunId, state, written) => {
         onWritten({ flowRunId, state, written }, deps)
@@ -34,6 +34,7 @@ export function createReconcileDeps(
     logger,
     annotateJob,
     settled,
+    refusals: new LRUCache<string, number>({ max: DEATHS }),
     onVerdict: ({ decision: { verdict } }) => {
       metrics.verdict(verdict.kind, verdict.reason)
     },
@@ -58,7 +59,7 @@ function onWritten({ flowRunId, state, written }: Proposed, { metrics, logger }:
 }
 
 function createTells(deps: ObserverDeps): Tells {
-  const told = new LRUCache<string, true>({ max: TOLD })
+  const told = new LRUCache<string, true>({ max: DEATHS })
   return {
     now: deps.clock.now,
     logger: deps.logger,
@@ -74,6 +75,7 @@ function createTells(deps: ObserverDeps): Tells {
     },
     onTold: story => {
       measureStory(story, deps)
+      deps.onTold?.(story)
     },
   }
 }

@@ -1,26 +1,16 @@
 import { v5 as uuid5 } from 'uuid'
-import type { FlowRun, State } from '../core/flow-run.ts'
+import type { State } from '../core/flow-run.ts'
 import type { Proposal, StateProposal } from '../core/proposal.ts'
 import { putBack } from './put-back.ts'
-
-/** What moving a run needs of Prefect. Each rejects when nothing is known about the outcome. */
-export interface Writes {
-  readonly proposeState: (
-    flowRunId: string,
-    proposal: StateProposal,
-    signal: AbortSignal,
-  ) => Promise<Proposal>
-  readonly readStates: (flowRunId: string, signal: AbortSignal) => Promise<readonly State[]>
-  readonly readFlowRun: (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
-}
+import type { Writes } from './writes.ts'
 
 /** What became of a proposal of ours. */
 export type Written =
-  /** Our state stands, in place of the one that was decided on. */
-  | { readonly kind: 'moved'; readonly state: State }
+  /** The state stands, in place of the one that was decided on; `isOurs` unless somebody else made it. */
+  | { readonly kind: 'moved'; readonly state: State; readonly isOurs: boolean }
   /** Somebody was faster: their state was replaced by ours, and stands again where that was possible. */
   | { readonly kind: 'overtaken'; readonly by: State; readonly isRestored: boolean }
-  /** Our state was made, and a newer one has taken its place. */
+  /** A newer state than the one that was decided on stands: ours was not made, or has been replaced. */
   | { readonly kind: 'superseded'; readonly by: State }
   /** Prefect's rules said no: the run is final, cancelling or gone. */
   | {
@@ -90,8 +80,9 @@ export interface Placed {
 export async function settle(placed: Placed, writes: Writes, signal: AbortSignal): Promise<Written> {
   const { flowRunId, state } = placed
   const states = await writes.readStates(flowRunId, signal)
-  const newer = othersSince(placed, states).at(-1)
-  if (!newer) return { kind: 'moved', state }
+  const others = othersSince(placed, states)
+  const newer = others?.at(-1)
+  if (!newer) return { kind: 'moved', state, isOurs: others !== undefined }
   const run = await writes.readFlowRun(flowRunId, signal)
   if (run?.state.id !== state.id) return { kind: 'superseded', by: run?.state ?? newer }
   const isRestored = await putBack({ flowRunId, target: newer, from: state, states }, writes, signal)
@@ -99,9 +90,9 @@ export async function settle(placed: Placed, writes: Writes, signal: AbortSignal
 }
 
 /** What others have written since the state that was decided on; nothing where ours is not of our making. */
-function othersSince({ basis, state: ours }: Placed, states: readonly State[]): readonly State[] {
+function othersSince({ basis, state: ours }: Placed, states: readonly State[]): readonly State[] | undefined {
   const decidedOn = states.findLastIndex(state => transitionIdOf(basis, state) === ours.transitionId)
-  if (decidedOn === -1) return []
+  if (decidedOn === -1) return undefined
   return states
     .slice(decidedOn + 1)
     .filter(({ id, transitionId }) => id !== ours.id && transitionId !== ours.transitionId)

@@ -96,7 +96,7 @@ async function race({ from, verdict, to, when, nth = 1, retries }: Race) {
     ...client,
     proposeState: around(when, nth, compete)(client.proposeState),
     now: Date.now,
-    isReportOnly: false,
+    failureState: 'crashed',
     suspendJob: async () => 'applied',
     tell: async () => {},
     onWritten: (_flowRunId, _state, { kind }) => written.push(kind),

@@ -1,5 +1,6 @@
 import t from 'tap'
-import type { State } from '../../src/core/flow-run.ts'
+import type { FlowRun, State } from '../../src/core/flow-run.ts'
+import type { FailureState } from '../../src/core/settings.ts'
 import type { Crash, Verdict } from '../../src/core/verdict.ts'
 import type { Acted } from '../../src/observer/act.ts'
 import { act } from '../../src/observer/act.ts'
@@ -22,7 +23,7 @@ import {
 } from './scene.ts'
 
 const SOON: Acted = { afterMs: 1000 }
-const LATER: Acted = { afterMs: 30_000 }
+const REFUSED: Acted = { isRefused: true }
 
 /** What a death does, in order: the state, a look at the history, the subflows in its process. */
 const ENDED = ['proposeState', 'readStates', 'inProcessSubflowsOf']
@@ -60,7 +61,7 @@ t.test('each verdict does what it says, and tells', async t => {
     },
     'suspend, then crash': {
       verdict: crash({ suspend: true }),
-      asked: ['suspendJob etl', ...ENDED],
+      asked: ['readFlowRun', 'suspendJob etl', ...ENDED],
       proposed: [{ type: 'CRASHED' }],
       told: ['crashed'],
     },
@@ -72,7 +73,7 @@ t.test('each verdict does what it says, and tells', async t => {
     },
     'crash, then fail': {
       verdict: crash({ thenFail: true }),
-      asked: ['proposeState', 'readStates', ...ENDED],
+      asked: [...ENDED, 'proposeState', 'readStates'],
       proposed: [{ type: 'CRASHED' }, { type: 'FAILED', name: 'Failed', message: text }],
       told: ['failed'],
     },
@@ -148,11 +149,11 @@ t.test('where somebody else was faster nothing is told, and the run is looked at
   }
 })
 
-t.test('where Prefect says no the run is looked at later: it would say so again in a second', async t => {
+t.test('where Prefect says no nothing is told: it would say so again in a second', async t => {
   for (const verdict of [crash(), newAttempt(), cancel()]) {
     const history = createHistory(run().state, { answer: () => ({ kind: 'aborted', reason: 'terminal' }) })
     const scene = createActs({}, history)
-    t.strictSame(await act(gatheredWith(verdict), scene.acts, signal), LATER, verdict.kind)
+    t.strictSame(await act(gatheredWith(verdict), scene.acts, signal), REFUSED, verdict.kind)
     t.strictSame(
       scene.written.map(([, kind]) => kind),
       ['refused'],
@@ -161,7 +162,7 @@ t.test('where Prefect says no the run is looked at later: it would say so again 
   }
 })
 
-t.test('Failed that is refused after Crashed: looked at soon, its subflows left for then', async t => {
+t.test('Failed that is refused after Crashed: looked at soon, and told of then', async t => {
   const history = createHistory(run().state, {
     answer: (_proposal, n) => (n === 2 ? { kind: 'aborted', reason: 'no' } : undefined),
   })
@@ -176,6 +177,57 @@ t.test('a Job that cannot be suspended may still start: nothing is said of it', 
     t.strictSame(await act(gatheredWith(crash({ suspend: true })), scene.acts, signal), SOON, answer)
     t.strictSame(scene.proposals, [], `${answer}: no state is proposed`)
   }
+})
+
+t.test(
+  'a run that has moved since its start was found stuck may have started: its Job is not suspended',
+  async t => {
+    for (const [what, current] of Object.entries({ moved: run({ state: 'Running@59' }), gone: undefined })) {
+      const scene = createActs({ readFlowRun: async () => current })
+      t.strictSame(await act(gatheredWith(crash({ suspend: true })), scene.acts, signal), SOON, what)
+      t.notOk(scene.asked.includes('suspendJob etl'), `${what}: not suspended`)
+      t.strictSame(scene.proposals, [], `${what}: no state is proposed`)
+    }
+  },
+)
+
+/** Acts upon a run that was read at a time before `at(60)` and is in this state by now. */
+const readAgain = async (verdict: Verdict, readAt: number, current: FlowRun | undefined = run()) => {
+  const asked: string[] = []
+  const scene = createActs({
+    readFlowRun: async () => {
+      asked.push('readFlowRun')
+      return current
+    },
+  })
+  const acted = await act({ ...gatheredWith(verdict), runReadAt: at(readAt) }, scene.acts, signal)
+  return { acted, asked, proposed: scene.proposals.length, written: scene.written }
+}
+
+t.test('where reading took long the run is read again before anything is proposed', async t => {
+  for (const verdict of [crash(), newAttempt(), cancel()]) {
+    const fresh = await readAgain(verdict, 58)
+    t.match(fresh, { acted: {}, asked: [], proposed: 1 }, `${verdict.kind}: two seconds are nothing`)
+    const stale = await readAgain(verdict, 57)
+    t.match(
+      stale,
+      { acted: {}, asked: ['readFlowRun'], proposed: 1 },
+      `${verdict.kind}: it stands as it stood`,
+    )
+    const moved = await readAgain(verdict, 57, run({ state: 'Running@58' }))
+    t.match(
+      moved,
+      { acted: SOON, proposed: 0, written: [[/./, 'superseded']] },
+      `${verdict.kind}: it has moved`,
+    )
+  }
+  const gone = createActs({ readFlowRun: async () => undefined })
+  const acted = await act({ ...gatheredWith(crash()), runReadAt: at(0) }, gone.acts, signal)
+  t.match(
+    { acted, written: gone.written },
+    { acted: REFUSED, written: [['CRASHED', 'refused']] },
+    'it is gone',
+  )
 })
 
 t.test('a transition rests on the dead Job, or on the run where none is known', async t => {
@@ -201,13 +253,13 @@ t.test('a run that is Crashed already', async t => {
   const theirs = state('Crashed@40')
   const explain: Verdict = { kind: 'nothing', reason: 'FlowRunCrashedAlready', diagnosis: OOM, job: JOB }
   /** Acts on it; `told` is the Job's annotation. */
-  const explainIn = async (current: State = ours, told?: string, isReportOnly = false) => {
+  const explainIn = async (current: State = ours, told?: string, failureState: FailureState = 'crashed') => {
     const dead = job({ uid: JOB_UID, failed: 'BackoffLimitExceeded' }).job
     const annotations = told === undefined ? {} : { [VERDICT]: told }
     const annotated = { job: { ...dead, metadata: { ...dead.metadata, annotations } } }
     const history = createHistory(observed)
     history.push(current)
-    const scene = createActs({ isReportOnly }, history)
+    const scene = createActs({ failureState }, history)
     const parts = { run: { ...run(), state: current }, jobs: [annotated] }
     const acted = await act(gatheredWith(explain, parts), scene.acts, signal)
     return { acted, asked: scene.asked, told: scene.stories.map(({ outcome }) => outcome) }
@@ -242,11 +294,26 @@ t.test('a run that is Crashed already', async t => {
     'the annotation speaks of a report before the end, not of the end',
   )
   t.strictSame(
-    await explainIn(theirs, undefined, true),
+    await explainIn(theirs, undefined, 'report'),
     { acted: {}, asked: [], told: ['explained'] },
     'where nothing may be changed we only tell',
   )
   t.strictSame(await explainIn(ours, ''), done, 'somebody emptied the annotation')
+
+  const failed = { acted: {}, asked: [...done.asked, 'proposeState', 'readStates'], told: ['failed'] }
+  t.strictSame(
+    await explainIn(ours, undefined, 'failed'),
+    failed,
+    'by us, on its way to Failed: the answer was lost, or whoever waited for it',
+  )
+  t.strictSame(await explainIn(theirs, undefined, 'failed'), done, 'by somebody else: it stays Crashed')
+  const old = { ...state('Crashed@-541'), transitionId: ours.transitionId }
+  t.strictSame(await explainIn(old, undefined, 'failed'), done, 'by us, ten minutes ago: it stays Crashed')
+  t.strictSame(
+    await explainIn(ours, `crashed JobFailed oom_killed ${observed.id}`, 'failed'),
+    silent,
+    'by us, under another setting: it was told of, and stays Crashed',
+  )
 })
 
 t.test('a Crashed state of ours that replaced a newer one is taken back, by whoever finds it', async t => {

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { FlowRun } from '../../src/core/flow-run.ts'
 import type { Job } from '../../src/core/objects.ts'
-import type { Reads } from '../../src/observer/gather.ts'
+import type { Reads } from '../../src/observer/reads.ts'
 import { gather } from '../../src/observer/gather.ts'
 import type { World } from '../core/build/world.ts'
 import { settingsOf, UNKNOWN } from '../core/build/world.ts'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { JobFact, PodFact } from '../../src/core/facts.ts'
 import type { Job, Pod } from '../../src/core/objects.ts'
-import type { Reads } from '../../src/observer/gather.ts'
+import type { Reads } from '../../src/observer/reads.ts'
 import { liveCluster } from '../../src/observer/live-cluster.ts'
 import { at, job, pod } from '../core/build/objects.ts'
 import { FLOW_RUN_ID } from '../core/build/runs.ts'

@@ -4,7 +4,7 @@ import type { VerdictSettings } from '../../src/core/settings.ts'
 import type { FlowRun } from '../../src/core/flow-run.ts'
 import type { JobFact } from '../../src/core/facts.ts'
 import { DEAD_PODS, VERDICT } from '../../src/observer/annotations.ts'
-import type { Seen } from '../../src/observer/gather.ts'
+import type { Seen } from '../../src/observer/reads.ts'
 import type { ReconcileDeps } from '../../src/observer/reconcile.ts'
 import { reconcile } from '../../src/observer/reconcile.ts'
 import { at, job, pod } from '../core/build/objects.ts'
@@ -61,6 +61,7 @@ function createWorld({ seen = DEAD, flowRun = run(), settings, annotateJob, hist
       await annotateJob?.(job, annotations, signal)
     },
     settled,
+    refusals: new Map<string, number>(),
     onVerdict: ({ decision: { verdict } }) => verdicts.push(`${verdict.kind} ${verdict.reason}`),
   }
   const look = () => reconcile(FLOW_RUN_ID, deps, signal)
@@ -207,14 +208,36 @@ t.test('how pods failed is written down while their Job goes on', async t => {
   t.strictSame(gone.annotated, [], 'there is nothing to write on once the Job is gone')
 })
 
-t.test('that it could not be written down is logged, and does not hold the verdict up', async t => {
-  const { look, lines, verdicts } = createWorld({ annotateJob: () => Promise.reject(new Error('403')) })
-  await look()
-  t.match(
-    lines.filter(({ level }) => level === 40),
-    [{ msg: 'could not write down how a pod ended', flowRunId: FLOW_RUN_ID, namespace: 'team', job: 'etl' }],
+const annotateJob = () => Promise.reject(new Error('503'))
+
+t.test('that it could not be written down holds no verdict up, and is tried again by the queue', async t => {
+  const failure = { message: 'writing down on Job team/etl how a pod of it ended', cause: { message: '503' } }
+  const dead = createWorld({ annotateJob })
+  await t.rejects(dead.look(), failure)
+  t.strictSame(dead.verdicts, ['crash JobFailed'])
+  t.equal(dead.settled.size, 0)
+
+  const retrying: Seen = { jobs: [job({ uid: JOB_UID })], pods: [OOM, pod({ of: JOB_UID, name: 'etl-b' })] }
+  await t.rejects(createWorld({ annotateJob, seen: retrying }).look(), failure, 'a run that lives')
+  const waiting = createWorld({ annotateJob, flowRun: run({ state: 'Running@58' }) })
+  t.match(await waiting.look(), { afterMs: 398_000 }, 'a run that is looked at again anyway')
+})
+
+t.test('what Prefect refuses is proposed again ever later, an hour at most', async t => {
+  const answer = { kind: 'aborted', reason: 'no concurrency slot' } as const
+  let isRefused = true
+  const history = createHistory(run().state, { answer: () => (isRefused ? answer : undefined) })
+  const { look, deps, lines } = createWorld({ history })
+  const waits: (number | undefined)[] = []
+  for (let n = 0; n < 9; n += 1) waits.push((await look()).afterMs)
+  t.strictSame(
+    waits.map(ms => (ms ?? 0) / 1000),
+    [30, 60, 120, 240, 480, 960, 1920, 3600, 3600],
   )
-  t.strictSame(verdicts, ['crash JobFailed'])
+  t.match(lines.at(-1), { flowRunId: FLOW_RUN_ID, times: 9, retryInMs: 3_600_000, msg: /^Prefect refuses/ })
+  isRefused = false
+  t.strictSame(await look(), {})
+  t.equal(deps.refusals.get(FLOW_RUN_ID), undefined, 'and then it is forgotten')
 })
 
 t.test('a run that is Scheduled is left to its worker', async t => {

@@ -10,7 +10,8 @@ import type { Cancel, Crash, Decision, NewAttempt, Report, Verdict } from '../..
 import type { Acts } from '../../src/observer/act.ts'
 import type { Gathered } from '../../src/observer/gather.ts'
 import type { Story, Telling } from '../../src/observer/story.ts'
-import type { Writes, Written } from '../../src/observer/write.ts'
+import type { Written } from '../../src/observer/write.ts'
+import type { Writes } from '../../src/observer/writes.ts'
 import { at, job, pod } from '../core/build/objects.ts'
 import { FLOW_RUN_ID, run } from '../core/build/runs.ts'
 
@@ -180,7 +181,7 @@ export function createActs(parts: Partial<Acts> = {}, history = createHistory())
   const acts: Acts = {
     ...history.writes,
     now: () => at(60),
-    isReportOnly: false,
+    failureState: 'crashed',
     setRetryType: async (_id, type) => history.asked.push(`setRetryType ${type}`),
     suspendJob: async ({ name }) => {
       history.asked.push(`suspendJob ${name}`)
