@@ -34,7 +34,7 @@ export async function examine(
     kubernetes.podsOf(flowRunId, signal),
   ])
   const seen = { jobs: jobs.map(job => ({ job })), pods: pods.map(pod => ({ pod })) }
-  const reads = { ...readsOf(foundation), now: Date.now, seen: () => seen }
+  const reads = { ...readsOf(foundation), now: foundation.access.serverNow, seen: () => seen }
   const { facts } = await gather(flowRunId, { reads, settings: config.verdict, signal })
   return { facts, settings: config.verdict }
 }
