@@ -4,7 +4,7 @@ import { circumstances } from './machine.ts'
 import { resultOf, toJson } from './result.ts'
 import { FOLDER, keep, readResults } from './results.ts'
 import { GROUP_NAMES } from './group.ts'
-import type { Group } from './group.ts'
+import type { Group, Sizes } from './group.ts'
 import { textTable } from './table.ts'
 
 const USAGE = `usage: npm run bench [-- --only GROUP]... [--json] [--folder FOLDER]
@@ -15,6 +15,9 @@ Results go to docs/benchmarks, where those of groups that were not run stay as t
   --only GROUP     one group; may be repeated
   --json           print one JSON object with the groups that were run, instead of tables
   --folder FOLDER  where results go instead
+  --jobs N         scale: Jobs in the largest step, such as 35000
+  --peer-jobs N    scale: the same for the peer
+  --churn N        reaction: runs that come and go while others die, such as 3500
 `
 
 const { values } = parseArgs({
@@ -22,6 +25,9 @@ const { values } = parseArgs({
     only: { type: 'string', multiple: true, default: [] },
     json: { type: 'boolean', default: false },
     folder: { type: 'string', default: FOLDER },
+    jobs: { type: 'string' },
+    'peer-jobs': { type: 'string' },
+    churn: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -52,11 +58,28 @@ async function measure(group: Group): Promise<void> {
     process.stderr.write(`${secondsSince(began).padStart(5)} s  ${group.name}: ${line}\n`)
   }
   const found = await circumstances()
-  const measured = await group.run({ progress })
+  const measured = await group.run({ progress, sizes: sizes() })
   const result = resultOf(group, measured, found)
   await keep(values.folder, group, { result, charts: measured.charts })
   progress('measured')
   if (!values.json) process.stdout.write(`\n${group.title}\n\n${textTable(result.figures)}\n\n`)
 }
 
-const secondsSince = (began: number): string => ((Date.now() - began) / 1000).toFixed(0)
+function sizes(): Sizes {
+  const asked = { jobs: values.jobs, peerJobs: values['peer-jobs'], churn: values.churn }
+  return Object.fromEntries(
+    Object.entries(asked).flatMap(([name, size]) =>
+      size === undefined ? [] : [[name, wholeOf(name, size)]],
+    ),
+  )
+}
+
+function wholeOf(name: string, size: string): number {
+  const number = Number(size)
+  if (Number.isInteger(number) && number > 0) return number
+  throw new Error(`--${name} ${size}: not a whole number above 0`)
+}
+
+function secondsSince(began: number): string {
+  return ((Date.now() - began) / 1000).toFixed(0)
+}

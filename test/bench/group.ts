@@ -14,6 +14,17 @@ export interface Group {
 export interface Bench {
   /** A line for people who wait. */
   readonly progress: (line: string) => void
+  /** As many of something as the command line asks for; absent: what a few minutes allow. */
+  readonly sizes: Sizes
+}
+
+export interface Sizes {
+  /** Of `scale`: Jobs in the largest step. */
+  readonly jobs?: number
+  /** Of `scale`: Jobs in the largest step that the peer takes part in. */
+  readonly peerJobs?: number
+  /** Of `reaction`: runs that come and go for each observer while others die. */
+  readonly churn?: number
 }
 
 export interface Measurements {

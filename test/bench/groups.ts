@@ -1,4 +1,7 @@
+import { cost } from './cost/cost.ts'
 import type { Group } from './group.ts'
+import { reaction } from './reaction/reaction.ts'
+import { scale } from './scale/scale.ts'
 
 /** All groups, in the order of `GROUP_NAMES`. */
-export const GROUPS: readonly Group[] = []
+export const GROUPS: readonly Group[] = [reaction, cost, scale]

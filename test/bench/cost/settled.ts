@@ -1,0 +1,37 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { CountingProxy, Counts } from '../observers/counting-proxy.ts'
+
+/** What an observer has asked so far. */
+export interface Asked {
+  readonly prefect: Counts
+  /** Events that it sent through a web socket. */
+  readonly messages: number
+  readonly apiserver: Counts
+}
+
+const LOOK_MS = 100
+
+/** Ours sends what it tells twice a second; the peer looks again at a Pending run every 5 s. */
+const QUIET_MS = 6_000
+
+/** Resolves when nothing has been asked of Prefect for a while. */
+export async function whenQuiet(proxy: CountingProxy): Promise<void> {
+  const began = Date.now()
+  while (Date.now() - Math.max(began, proxy.lastRequestAt()) < QUIET_MS) await sleep(LOOK_MS)
+}
+
+/** What was asked between two moments. */
+export const between = (before: Asked, after: Asked): Asked => ({
+  prefect: less(after.prefect, before.prefect),
+  messages: after.messages - before.messages,
+  apiserver: less(after.apiserver, before.apiserver),
+})
+
+const less = (after: Counts, before: Counts): Counts =>
+  new Map(
+    [...after]
+      .map(([what, count]) => [what, count - (before.get(what) ?? 0)] as const)
+      .filter(([, count]) => count > 0),
+  )
+
+export const total = (counts: Counts): number => [...counts.values()].reduce((sum, count) => sum + count, 0)
