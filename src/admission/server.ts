@@ -50,6 +50,8 @@ export function createAdmissionServer(options: AdmissionOptions): AdmissionServe
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
+    // A review has a uid; a logger of its own for each would only count them as well.
+    childLoggerFactory: parent => parent,
     bodyLimit: BODY_LIMIT,
     // Ajv rewrites bodies by default; a review is parsed as it came, and no schema added later shall change that.
     ajv: { customOptions: { coerceTypes: false, useDefaults: false, removeAdditional: false } },
@@ -66,7 +68,7 @@ export function createAdmissionServer(options: AdmissionOptions): AdmissionServe
   measure(app, metrics)
   app.setErrorHandler(answerError)
   for (const [webhook, decide] of Object.entries(webhooks(options))) {
-    app.post(webhook, createServe({ webhook, decide, metrics, maxConcurrent }))
+    app.post(webhook, createServe({ webhook, decide, metrics, maxConcurrent, logger }))
   }
   return Object.assign(app, {
     drain: createDrain(app),
@@ -92,17 +94,20 @@ function createDrain(app: FastifyInstance): () => void {
   const drain = (): void => {
     isDraining = true
   }
-  app.addHook('onSend', async (_request, reply) => {
+  // oxlint-disable-next-line max-params -- fastify's signature; an async hook would cost each answer a promise
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (isDraining) reply.header('connection', 'close')
+    done()
   })
   app.addHook('preClose', async () => drain())
   return drain
 }
 
 function measure(app: FastifyInstance, metrics: AdmissionMetrics): void {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const webhook = request.routeOptions.url
     if (webhook !== undefined) metrics.finished(webhook, reply.statusCode, reply.elapsedTime / 1000)
+    done()
   })
 }
 

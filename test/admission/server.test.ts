@@ -153,7 +153,6 @@ t.test('a log line names the request, the review and the run, and shows no objec
     {
       level: 30,
       msg: 'reviewed',
-      reqId: /^req-/,
       uid: '0df28fbd-5f5f-11e8-bc74-36e6bb280816',
       webhook: '/mutate',
       kind: 'Pod',
@@ -223,7 +222,7 @@ t.test('a defect of ours lets the object pass, and is counted and logged', async
   const metrics = createAdmissionMetrics(registry)
   const { logger, lines } = recordingLogger()
   const app = fastify({ loggerInstance: logger })
-  app.post('/mutate', createServe({ webhook: '/mutate', decide: failing, metrics, maxConcurrent: 1 }))
+  app.post('/mutate', createServe({ webhook: '/mutate', decide: failing, metrics, maxConcurrent: 1, logger }))
   for (const time of [1, 2]) {
     const answer = await app.inject({ method: 'POST', url: '/mutate', payload: reviewOf(pod) })
     t.match(answer.json(), { response: { allowed: true, warnings: [/internal error/] } }, `time ${time}`)
