@@ -1,8 +1,12 @@
 import { once } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
+import { request } from 'undici'
+import { createGateway } from './gateway.ts'
 import { createLink } from './link.ts'
 import { hasDeath, lifeOf } from './lives.ts'
 import { createChance } from './random.ts'
@@ -21,7 +25,7 @@ t.test('the same seed gives the same faults and lives, another one others', t =>
 t.test('ten minutes have every kind of fault', t => {
   const kinds = new Set([1, 2, 3].flatMap(seed => scheduleOf(seed, MINUTES_10).map(({ what }) => what.kind)))
   const expected =
-    'apiserverRestart blackout compaction cut errors freeze halfOpen handOver kill latency lostAnswers prefectDown refused reset stall'
+    'apiserverRestart blackout clock compaction cut errors freeze halfOpen handOver kill latency lostAnswers prefectDown refused reset stall'
   t.equal([...kinds].toSorted().join(' '), expected)
   t.ok(scheduleOf(1, MINUTES_10).every(fault => faultInWords(fault).startsWith(fault.what.kind)))
   t.end()
@@ -128,4 +132,62 @@ t.test('a reset is one', async t => {
     failed.then(([error]: unknown[]) => Promise.reject(error)),
     { code: 'ECONNRESET' },
   )
+})
+
+/** A server that never ends its answer to a watch, behind a gateway. */
+async function startWatched(t: { teardown: (act: () => void) => void }) {
+  const seen: string[] = []
+  const watches: ServerResponse[] = []
+  const server = createHttpServer((request, response) => {
+    seen.push(`${request.method} ${request.url}`)
+    response.writeHead(200, { 'content-type': 'application/json' })
+    if (request.url?.includes('watch=true') === true) {
+      response.flushHeaders()
+      watches.push(response)
+    } else response.end('{}')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const target = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const gateway = await createGateway({ target, chance: createChance(1) })
+  t.teardown(() => {
+    gateway.close()
+    server.closeAllConnections()
+    server.close()
+  })
+  return { gateway, seen, watches, url: `http://127.0.0.1:${gateway.port}` }
+}
+
+t.test('a watch passes a gateway line by line, and ends on both sides', async t => {
+  const { url, watches } = await startWatched(t)
+  const { statusCode, body } = await request(`${url}/api/v1/pods?watch=true`)
+  t.equal(statusCode, 200, 'answered before there is anything to tell')
+  const [watch] = watches
+  watch?.write('one')
+  const lines = body[Symbol.asyncIterator]()
+  t.equal(String((await lines.next()).value), 'one', 'told while it lasts')
+  const closed = watch ? once(watch, 'close') : t.fail('no watch has come')
+  body.destroy()
+  await closed
+})
+
+t.test('an answer that is lost was carried out, and watches lose none', async t => {
+  const { gateway, url, seen, watches } = await startWatched(t)
+  gateway.fault = { kind: 'lostAnswers', share: 1 }
+  await t.rejects(request(`${url}/write`, { method: 'POST', body: '{}' }), { code: 'UND_ERR_SOCKET' })
+  t.strictSame(seen, ['POST /write'])
+  const { statusCode, body } = await request(`${url}/api/v1/pods?watch=true`)
+  t.equal(statusCode, 200)
+  watches[0]?.end()
+  await body.dump()
+})
+
+t.test('errors come from the gateway, and the server hears of nothing', async t => {
+  const { gateway, url, seen } = await startWatched(t)
+  gateway.fault = { kind: 'errors', share: 1, status: 429, retryAfter: 3 }
+  const { statusCode, headers, body } = await request(`${url}/write`, { method: 'POST', body: '{}' })
+  await body.dump()
+  t.equal(statusCode, 429)
+  t.equal(headers['retry-after'], '3')
+  t.strictSame(seen, [])
 })

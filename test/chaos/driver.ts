@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Api } from '../cluster/api.ts'
 import { isStatus } from '../cluster/api.ts'
@@ -51,6 +52,9 @@ const AT_ONCE = { prefect: 3, kubernetes: 16 } as const
 
 const POLL_MS = 1_000
 
+/** Prefect's are 180 s apart (`PREFECT_FLOWS_HEARTBEAT_FREQUENCY`); the product's graces are shorter here, too. */
+export const BEAT_MS = 10_000
+
 /** One attempt of a run under way. */
 interface Attempt {
   readonly run: Run
@@ -73,6 +77,7 @@ export async function createDriver({ api, prefect, deploymentId, signal }: Drive
   const vanishing = new Map<string, () => Promise<void>>()
   let jobsMade = 0
   const parent = await prefect.createSubflowRun({ deploymentId, states: ['PENDING', 'RUNNING'] })
+  const hearts = startHearts(prefect, signal)
 
   /** Until it is done: a flow's client and a worker insist, too, and the faults are not meant for them. */
   const insistOn =
@@ -196,7 +201,15 @@ export async function createDriver({ api, prefect, deploymentId, signal }: Drive
       if ((await api.list(pods, query)).items.length > 0) throw new Error('still there')
       if ((await api.get(jobs, { name })) !== undefined) throw new Error('still there')
     })
+    if (one?.script.livesOnMs !== undefined) await liveOn(one.run, one.script.livesOnMs)
     one?.over.resolve()
+  }
+
+  /** Behind a node that is cut off: only Prefect hears of the flow. */
+  const liveOn = async ({ flowRunId }: Run, ms: number): Promise<void> => {
+    await pause(ms)
+    await report(flowRunId, { type: 'COMPLETED' })
+    hearts.stop(flowRunId)
   }
 
   const untilScheduled = async ({ flowRunId }: Run): Promise<void> => {
@@ -233,6 +246,8 @@ export async function createDriver({ api, prefect, deploymentId, signal }: Drive
     if (!script)
       throw new Error(`the Job of run ${one.run.number} (${one.run.life.kind}) has made a pod too many`)
     await playScript(one, { pod, script, terminating })
+    if (one.script.livesOnMs !== undefined) return
+    hearts.stop(one.run.flowRunId)
     one.ended += 1
     if (one.ended === one.script.pods.length || one.isDeleted) one.over.resolve()
   }
@@ -248,6 +263,7 @@ export async function createDriver({ api, prefect, deploymentId, signal }: Drive
     if (await waits(script.startMs, terminating)) return terminate(one, { pod, script, terminating })
     await write(pod, running())
     if (script.reportsRunning) await report(flowRunId, { type: 'RUNNING' })
+    hearts.start(flowRunId)
     if (script.end === 'never') await waits(2 ** 30, terminating)
     else if (!(await waits(script.runMs, terminating))) {
       if (script.end === 'completes') await report(flowRunId, { type: 'COMPLETED' })
@@ -287,10 +303,37 @@ export async function createDriver({ api, prefect, deploymentId, signal }: Drive
   }
 }
 
+/** Runs whose flow runs give a sign of life every now and then, all in one request; one that fails is not repeated. */
+function startHearts(prefect: PrefectApi, signal: AbortSignal) {
+  const beating = new Set<string>()
+  const beat = async (): Promise<void> => {
+    const occurred = new Date().toISOString()
+    const events = Array.from(beating, flowRunId => ({
+      id: randomUUID(),
+      occurred,
+      event: 'prefect.flow-run.heartbeat',
+      resource: { 'prefect.resource.id': `prefect.flow-run.${flowRunId}` },
+    }))
+    if (events.length > 0) await prefect.send('POST', '/events', events)
+  }
+  const timer = setInterval(() => {
+    beat().catch(() => {})
+  }, BEAT_MS)
+  signal.addEventListener('abort', () => clearInterval(timer), { once: true })
+  return {
+    start: (flowRunId: string) => {
+      beating.add(flowRunId)
+    },
+    stop: (flowRunId: string) => {
+      beating.delete(flowRunId)
+    },
+  }
+}
+
 type Turns = <T>(act: () => Promise<T>) => Promise<T>
 
 /** Lets so many work at a time, the others in the order in which they came. */
-function createTurns(atOnce: number): Turns {
+export function createTurns(atOnce: number): Turns {
   const waiting: (() => void)[] = []
   let free = atOnce
   return async <T>(act: () => Promise<T>): Promise<T> => {

@@ -1,11 +1,10 @@
 import { once } from 'node:events'
-import { createServer as createHttpServer, IncomingMessage, request as send, ServerResponse } from 'node:http'
-import type { ClientRequest } from 'node:http'
-import { connect, createSecureServer } from 'node:http2'
-import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
-import { Agent, request as sendSecurely } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import { createServer, request as send } from 'node:http'
+import type { ClientRequest, IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import { Agent, createServer as createSecureServer, request as sendSecurely } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
 import type { Chance } from './random.ts'
 
 /** What is wrong with answers while a fault lasts; each for a share of the requests. */
@@ -42,115 +41,50 @@ export interface SecureGatewayOptions extends GatewayOptions {
   readonly key: string
 }
 
-/** The apiserver's own limit (`--http2-max-streams-per-connection`, 1.37's default). */
-const STREAMS = 100
-
-const statusOf = (code: number): string =>
-  JSON.stringify({
-    kind: 'Status',
-    apiVersion: 'v1',
-    status: 'Failure',
-    message: 'a fault of the chaos run',
-    code,
-  })
-
-/** In front of the apiserver, with HTTP/2 and HTTP/1.1 as it has; in HTTP/2 one session for one. */
+/** In front of the apiserver, with HTTP/1.1, which is what the product speaks with it. */
 export async function createSecureGateway(options: SecureGatewayOptions): Promise<Gateway> {
   const { target, ca, cert, key, chance } = options
-  const server = createSecureServer({
-    cert,
-    key,
-    allowHTTP1: true,
-    settings: { maxConcurrentStreams: STREAMS },
-  })
-  const sockets = new Set<Socket>()
-  const gateway: { fault: AnswerFault | undefined } = { fault: undefined }
   const agent = new Agent({ ca, keepAlive: true })
-  server.on('secureConnection', socket => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    socket.on('error', () => {})
-  })
-  server.on('session', session => {
-    const upstream = connect(target, { ca })
-    session.on('stream', (stream, headers) => {
-      relay({ stream, headers, upstream }, gateway.fault, chance)
-    })
-    session.on('close', () => upstream.destroy())
-    session.on('error', () => {})
-    upstream.on('error', () => {})
-    upstream.on('close', () => session.destroy())
-  })
-  server.on('request', (request, response) => {
-    // HTTP/2 has its own way above.
-    if (!(request instanceof IncomingMessage && response instanceof ServerResponse)) return
-    const pass = (): ClientRequest =>
-      sendSecurely(target + (request.url ?? ''), { ...partsOf(request), agent })
-    forward({ request, response, pass }, gateway.fault, chance).catch(() => response.destroy())
-  })
-  server.on('sessionError', () => {})
-  server.on('tlsClientError', () => {})
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  return Object.assign(gateway, {
-    port: (server.address() as AddressInfo).port,
-    close: () => {
-      for (const socket of sockets) socket.destroy()
+  const pass = (request: IncomingMessage): ClientRequest =>
+    sendSecurely(target + (request.url ?? ''), { ...partsOf(request), agent })
+  return startGateway({
+    chance,
+    pass,
+    serve: answer => createSecureServer({ cert, key }, answer).on('tlsClientError', () => {}),
+    onClose: () => {
       agent.destroy()
-      server.close()
     },
   })
 }
 
-const partsOf = ({ method, headers }: IncomingMessage) => ({ method, headers })
-
-interface Relay {
-  readonly stream: ServerHttp2Stream
-  readonly headers: IncomingHttpHeaders
-  readonly upstream: ClientHttp2Session
-}
-
-function relay({ stream, headers, upstream }: Relay, fault: AnswerFault | undefined, chance: Chance): void {
-  stream.on('error', () => {})
-  const isHit = fault !== undefined && chance.next() < fault.share
-  if (isHit && fault.kind === 'errors') refuse(stream, fault)
-  else if (upstream.destroyed || upstream.closed) stream.close()
-  else carry({ stream, headers, upstream }, isHit && headers[':path']?.includes('watch=true') !== true)
-}
-
-function refuse(stream: ServerHttp2Stream, { status, retryAfter }: AnswerFault & { kind: 'errors' }): void {
-  const wait = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }
-  stream.respond({ ':status': status, 'content-type': 'application/json', ...wait })
-  stream.end(statusOf(status))
-}
-
-function carry({ stream, headers, upstream }: Relay, losesAnswer: boolean): void {
-  const onward = upstream.request(headers)
-  onward.on('error', () => stream.destroy())
-  onward.on('response', answer => {
-    if (losesAnswer) stream.destroy()
-    if (stream.destroyed || stream.headersSent) return
-    stream.respond(answer)
-    onward.pipe(stream)
-  })
-  onward.on('close', () => {
-    if (!stream.writableEnded) stream.destroy()
-  })
-  stream.on('close', () => onward.destroy())
-  stream.pipe(onward)
-}
-
 /** In front of Prefect: plain HTTP/1.1. */
 export async function createGateway({ target, chance }: GatewayOptions): Promise<Gateway> {
-  const gateway: { fault: AnswerFault | undefined } = { fault: undefined }
-  const server = createHttpServer((request, response) => {
-    // A new connection for each: one that is kept could be closed by the server just then, a fault nobody ordered.
-    const pass = (): ClientRequest =>
-      send(target + (request.url ?? ''), { ...partsOf(request), agent: false })
-    forward({ request, response, pass }, gateway.fault, chance).catch(() => response.destroy())
+  // A new connection for each: one that is kept could be closed by the server just then, a fault nobody ordered.
+  const pass = (request: IncomingMessage): ClientRequest =>
+    send(target + (request.url ?? ''), { ...partsOf(request), agent: false })
+  return startGateway({
+    chance,
+    pass,
+    // As uvicorn, which Prefect's server is.
+    serve: answer => createServer({ keepAliveTimeout: 5_000 }, answer),
+    onClose: () => {},
   })
-  // As uvicorn, which Prefect's server is.
-  server.keepAliveTimeout = 5_000
+}
+
+interface GatewayParts {
+  readonly chance: Chance
+  /** Sends a request on to the server; its body comes afterwards. */
+  readonly pass: (request: IncomingMessage) => ClientRequest
+  readonly serve: (answer: RequestListener) => Server
+  readonly onClose: () => void
+}
+
+async function startGateway({ chance, pass, serve, onClose }: GatewayParts): Promise<Gateway> {
+  const gateway: { fault: AnswerFault | undefined } = { fault: undefined }
+  const server = serve((request, response) => {
+    const forwarding = { request, response, pass: () => pass(request) }
+    forward(forwarding, gateway.fault, chance).catch(() => response.destroy())
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return Object.assign(gateway, {
@@ -158,9 +92,12 @@ export async function createGateway({ target, chance }: GatewayOptions): Promise
     close: () => {
       server.closeAllConnections()
       server.close()
+      onClose()
     },
   })
 }
+
+const partsOf = ({ method, headers }: IncomingMessage) => ({ method, headers })
 
 interface Forward {
   readonly request: IncomingMessage
@@ -168,6 +105,7 @@ interface Forward {
   readonly pass: () => ClientRequest
 }
 
+/** An answer is passed on as it comes: that of a watch does not end. */
 async function forward(
   { request, response, pass }: Forward,
   fault: AnswerFault | undefined,
@@ -180,16 +118,20 @@ async function forward(
     return
   }
   const onward = pass()
+  response.on('close', () => onward.destroy())
   onward.end(body)
   const [answer] = (await once(onward, 'response')) as [IncomingMessage]
-  const content = await buffer(answer)
-  if (isHit) {
-    request.socket.resetAndDestroy()
+  // A watch carries nothing out that could be lost.
+  if (isHit && !isWatch(request)) {
+    request.socket.destroy()
     return
   }
   response.writeHead(answer.statusCode ?? 502, answer.headers)
-  response.end(content)
+  response.flushHeaders()
+  await pipeline(answer, response)
 }
+
+const isWatch = ({ url = '' }: IncomingMessage): boolean => url.includes('watch=true')
 
 /** Proxies answer in HTML, Prefect itself in JSON. */
 function answerWith(

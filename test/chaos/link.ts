@@ -178,11 +178,14 @@ interface Delayed {
 function deliverLater(queue: Delayed[], to: Socket): void {
   const [first] = queue
   if (!first) return
-  setTimeout(() => {
-    if (to.writable) to.write(first.chunk)
-    queue.shift()
-    deliverLater(queue, to)
-  }, first.dueAt - performance.now())
+  setTimeout(
+    () => {
+      if (to.writable) to.write(first.chunk)
+      queue.shift()
+      deliverLater(queue, to)
+    },
+    Math.max(0, first.dueAt - performance.now()),
+  )
 }
 
 function pause({ client, server }: Connection): void {

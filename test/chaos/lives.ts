@@ -21,6 +21,8 @@ export interface AttemptScript {
   /** Somebody deletes the Job: so long after its creation, when its pods have ended, or while nobody watches. */
   readonly deletion?: number | 'afterwards' | 'unseen'
   readonly ttlSeconds?: number
+  /** Its pod vanishes with its Job, but its process goes on, cut off from Kubernetes, and completes after so long. */
+  readonly livesOnMs?: number
 }
 
 /** What is right for a run, whatever went wrong around it. */
@@ -87,7 +89,7 @@ const DELETED = ['job_deleted', 'pod_deleted'] as const
 /** Kinds of runs with their weights, of a thousand. */
 const KINDS: Readonly<Record<string, readonly [weight: number, make: Maker]>> = {
   completes: [
-    700,
+    692,
     chance => ({
       attempts: [attemptOf(chance, [{}], chance.next() < 0.3 ? { ttlSeconds: chance.whole(1, 30) } : {})],
       truth: COMPLETED,
@@ -126,6 +128,18 @@ const KINDS: Readonly<Record<string, readonly [weight: number, make: Maker]>> = 
   'completes and is cleared away': [
     30,
     chance => ({ attempts: [attemptOf(chance, [{}], { deletion: 'afterwards' })], truth: COMPLETED }),
+  ],
+  'lives on although its Job vanishes, and completes': [
+    8,
+    chance => ({
+      attempts: [
+        attemptOf(chance, [{ end: 'never' }], {
+          deletion: 'unseen',
+          livesOnMs: chance.between(15_000, 45_000),
+        }),
+      ],
+      truth: COMPLETED,
+    }),
   ],
   'a top-level run dies': [
     15,

@@ -17,6 +17,7 @@ export interface ReplicaOptions {
   readonly env: NodeJS.ProcessEnv
   /** Everything it logs goes here, over all its lives. */
   readonly logFile: string
+  readonly nodeOptions?: readonly string[]
 }
 
 /** One of the product's processes, started again whenever it ends, as a kubelet does. */
@@ -33,6 +34,8 @@ export interface Replica {
   /** SIGTERM; it is started again when it has ended. */
   readonly restart: () => Promise<void>
   readonly freeze: (forMs: number) => Promise<void>
+  /** Its machine's wall clock is off by so much from now on, for later processes, too. */
+  readonly setClock: (offsetMs: number) => void
   /** What /metrics says; undefined where it does not answer. */
   readonly figures: () => Promise<Figures | undefined>
   /** How often a process has ended that nobody killed. */
@@ -41,6 +44,7 @@ export interface Replica {
 }
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
+const CLOCK = join(import.meta.dirname, 'clock.ts')
 
 /** A kubelet waits 10 s and more; a crash loop is not what is tested here. */
 const BACK_OFF_MS = 1_000
@@ -59,22 +63,28 @@ interface Life {
 }
 
 /** Starts a replica; resolves when its process exists. It ends with this process, however that ends. */
-export async function startReplica({ name, env, logFile }: ReplicaOptions): Promise<Replica> {
+export async function startReplica({
+  name,
+  env,
+  logFile,
+  nodeOptions = [],
+}: ReplicaOptions): Promise<Replica> {
   const guard = await createGuard()
   const log = createWriteStream(logFile, { flags: 'a' })
   const state = {
     current: undefined as Life | undefined,
     isWanted: true,
     isMeant: false,
+    clockOffsetMs: 0,
     falls: 0,
     hold: Promise.resolve() as Promise<unknown>,
   }
 
   const start = async (): Promise<Life> => {
-    const child = spawn(process.execPath, [MAIN, 'dev'], {
+    const child = spawn(process.execPath, [...nodeOptions, '--import', CLOCK, MAIN, 'dev'], {
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      env: { ...env, CHAOS_CLOCK_OFFSET_MS: String(state.clockOffsetMs) },
     })
     await once(child, 'spawn')
     const forget = guard.afterDeath({ kind: 'group', pid: child.pid ?? 0 })
@@ -84,10 +94,11 @@ export async function startReplica({ name, env, logFile }: ReplicaOptions): Prom
       `${JSON.stringify({ time: new Date().toISOString(), msg: `--- ${name} is process ${child.pid}` })}\n`,
     )
     for (const stream of [child.stdout, child.stderr])
-      createInterface({ input: stream }).on('line', line => {
-        log.write(`${line}\n`)
-        listen(life, line)
-      })
+      if (stream)
+        createInterface({ input: stream }).on('line', line => {
+          log.write(`${line}\n`)
+          listen(life, line)
+        })
     return life
   }
   const supervise = async (): Promise<void> => {
@@ -144,6 +155,11 @@ export async function startReplica({ name, env, logFile }: ReplicaOptions): Prom
       killGroup(pid, 'SIGSTOP')
       await sleep(forMs)
       killGroup(pid, 'SIGCONT')
+    },
+    setClock: offsetMs => {
+      state.clockOffsetMs = offsetMs
+      const child = state.current?.child
+      if (child?.connected === true) child.send(offsetMs, () => {})
     },
     figures: async () => {
       const operations = state.current?.operations

@@ -6,7 +6,7 @@ import type { ControlPlane } from '../cluster/control-plane.ts'
 import { startControlPlane } from '../cluster/control-plane.ts'
 import type { Prefect } from '../cluster/prefect.ts'
 import { startPrefect } from '../cluster/prefect.ts'
-import { createDriver } from './driver.ts'
+import { BEAT_MS, createDriver } from './driver.ts'
 import type { Driver } from './driver.ts'
 import { sumOf } from './figures.ts'
 import type { Figures } from './figures.ts'
@@ -17,7 +17,7 @@ import { createChance } from './random.ts'
 import { startReplica } from './replica.ts'
 import type { Replica } from './replica.ts'
 import { faultInWords, REPLICAS, scheduleOf } from './schedule.ts'
-import type { ConnectionFault, ProcessFault, ReplicaName } from './schedule.ts'
+import type { ConnectionFault, Fault, ProcessFault, ReplicaName } from './schedule.ts'
 import { createWayToApiserver, createWayToPrefect, kubeconfigBy } from './ways.ts'
 import type { Way } from './ways.ts'
 
@@ -56,17 +56,46 @@ const MOST_QUIET_MS = 300_000
 const LAST_BLACKOUT_MS = 10_000
 
 /** Graces are for the field, where minutes do not matter; here they only have to be longer than what they wait for. */
-const SETTINGS = {
+const settingsFor = (schedule: readonly Fault[]): NodeJS.ProcessEnv => ({
   PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_HANDLE_SUBFLOW_FAILURE_STATE: 'crashed',
   LIFEGUARD_WORK_POOLS: POOL,
   LIFEGUARD_ORPHAN_SCAN_INTERVAL: '15s',
-  LIFEGUARD_GRACES: 'exited_without_reporting=10s,orphan=10s,newer_state=60s,close_call=60s',
+  LIFEGUARD_GRACES: `exited_without_reporting=10s,orphan=10s,newer_state=${Math.ceil(silenceIn(schedule) / 1_000)}s,close_call=60s`,
   LIFEGUARD_HOST: '127.0.0.1',
   LIFEGUARD_ADMISSION_PORT: '0',
   LIFEGUARD_OPERATIONS_PORT: '0',
   LIFEGUARD_LOG_FORMAT: 'json',
   LIFEGUARD_LOG_LEVEL: 'debug',
+})
+
+/** Two heartbeats, and the time that one takes to be stored. */
+const HEART_MS = 2 * BEAT_MS + 20_000
+/** Prefect's own, on a busy machine. */
+const START_MS = 40_000
+
+/** For how long the heart of a flow that lives may seem to stand still: it is not heard while Prefect is down. */
+function silenceIn(schedule: readonly Fault[]): number {
+  const outages = schedule.map(({ what }) => (what.kind === 'prefectDown' ? what.downMs + START_MS : 0))
+  return HEART_MS + Math.max(0, ...outages)
 }
+
+/**
+ * Heartbeats are events, and have to be stored. Without its other services fewer writes are turned away by sqlite, and
+ * nobody calls a run late that waits for its turn.
+ */
+const ONLY_EVENTS = Object.fromEntries(
+  [
+    'CANCELLATION_CLEANUP',
+    'CLEANUP_RECONCILER',
+    'FOREMAN',
+    'LATE_RUNS',
+    'PAUSE_EXPIRATIONS',
+    'REPOSSESSOR',
+    'SCHEDULER',
+    'TASK_RUN_RECORDER',
+    'TRIGGERS',
+  ].map(name => [`PREFECT_SERVER_SERVICES_${name}_ENABLED`, 'false']),
+)
 
 /** The product's counters that are told at the end, over all lives of all replicas. */
 const COUNTERS = [
@@ -101,8 +130,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const stop = new AbortController()
   // The node has no heartbeat: nobody is to miss it.
   await using controlPlane = await startControlPlane({ jobBackOff: '1s', nodeMonitorGraceSeconds: 36_000 })
-  // Without its services fewer writes are turned away by sqlite, and nobody calls a run late that waits for its turn.
-  await using prefect = await startPrefect({ services: false })
+  await using prefect = await startPrefect({ serverEnv: ONLY_EVENTS })
   await prefect.api.createWorkPool(POOL, {})
   const deploymentId = await prefect.api.createDeployment({ name: 'chaos', flow: 'chaos', workPool: POOL })
   const driver = await createDriver({
@@ -150,7 +178,7 @@ async function startPost(
   const env = {
     PATH: process.env['PATH'],
     HOME: process.env['HOME'],
-    ...SETTINGS,
+    ...settingsFor(scheduleOf(options.seed, options.durationMs)),
     LIFEGUARD_IDENTITY: name,
     KUBECONFIG: await kubeconfigBy(controlPlane, ways.apiserver.port, join(folder, `kubeconfig-${name}`)),
     PREFECT_API_URL: `http://127.0.0.1:${ways.prefect.port}/api`,
@@ -226,12 +254,13 @@ async function makeTrouble(stage: Stage): Promise<number> {
   for (const fault of schedule) {
     await sleep(Math.max(0, started + fault.at - Date.now()))
     const say = (): void => options.log(`${seconds()}  ${faultInWords(fault)}`)
-    if (fault.scope === 'process')
+    if (fault.scope === 'process') {
       processes = afterwards(processes, say, () => troubleProcess(stage, fault.what))
-    else {
-      say()
-      lasting.push(troubleConnections(stage, fault))
+      continue
     }
+    say()
+    if (fault.scope === 'clock') stage.posts[fault.replica].replica.setClock(fault.what.offByMs)
+    else lasting.push(troubleConnections(stage, fault))
   }
   await sleep(Math.max(0, started + options.durationMs - Date.now()))
   await Promise.all([...lasting, processes])

@@ -36,7 +36,15 @@ export interface ProcessFault {
     | { readonly kind: 'blackout'; readonly downMs: number }
 }
 
-export type Fault = (ConnectionFault | ProcessFault) & {
+/** Something that happens to the wall clock of a replica's machine. */
+export interface ClockFault {
+  readonly scope: 'clock'
+  readonly replica: ReplicaName
+  /** From now on it is off by so many milliseconds. */
+  readonly what: { readonly kind: 'clock'; readonly offByMs: number }
+}
+
+export type Fault = (ConnectionFault | ProcessFault | ClockFault) & {
   /** Milliseconds after the start. */
   readonly at: number
 }
@@ -48,6 +56,10 @@ export type Fault = (ConnectionFault | ProcessFault) & {
 const CONNECTION_EVERY_MS = [4_000, 20_000] as const
 /** From the end of one fault of processes to the next: these come one at a time, or nothing would be left to test. */
 const PROCESS_EVERY_MS = [12_000, 40_000] as const
+/** Between two settings of clocks; the first comes at the start. */
+const CLOCK_EVERY_MS = [10_000, 60_000] as const
+/** Longer than every grace of the product here, and than those by default but the longest. */
+const MOST_OFF_MS = 600_000
 /** Time for the product to start and to see the first deaths undisturbed. */
 const FIRST_MS = 4_000
 
@@ -56,6 +68,7 @@ export function scheduleOf(seed: number, durationMs: number): readonly Fault[] {
   const faults = [
     ...connectionFaults(createChance(seed, 1), durationMs),
     ...processFaults(createChance(seed, 2), durationMs),
+    ...clockFaults(createChance(seed, 4), durationMs),
   ]
   return faults.toSorted((a, b) => a.at - b.at)
 }
@@ -143,19 +156,28 @@ const PROCESS_FAULTS: readonly (readonly [number, (chance: Chance) => ProcessFau
   [1, chance => ({ kind: 'blackout', downMs: chance.between(5_000, 15_000) })],
 ]
 
+function clockFaults(chance: Chance, durationMs: number): Fault[] {
+  const faults: Fault[] = []
+  for (let at = 0; at < durationMs; at += chance.between(...CLOCK_EVERY_MS)) {
+    const what = { kind: 'clock', offByMs: chance.whole(-MOST_OFF_MS, MOST_OFF_MS) } as const
+    faults.push({ scope: 'clock', at, replica: chance.pick(REPLICAS), what })
+  }
+  return faults
+}
+
 /** A fault in words, for the log. */
 export function faultInWords(fault: Fault): string {
   const { kind, ...details } = fault.what
   const numbers = Object.entries(details).map(
     ([name, value]) =>
-      `${name} ${typeof value === 'number' && value >= 2 ? Math.round(value) : typeof value === 'number' ? value.toFixed(2) : String(value)}`,
+      `${name} ${typeof value === 'number' && Math.abs(value) >= 2 ? Math.round(value) : typeof value === 'number' ? value.toFixed(2) : String(value)}`,
   )
-  const where =
-    fault.scope === 'process'
-      ? []
-      : [
-          `between ${fault.replicas.join(' and ')} and ${fault.server}`,
-          ...(fault.forMs > 0 ? [`for ${Math.round(fault.forMs / 100) / 10} s`] : []),
-        ]
+  const where = fault.scope === 'process' ? [] : placeOf(fault)
   return [kind, ...where, ...numbers].join(', ')
+}
+
+function placeOf(fault: ConnectionFault | ClockFault): readonly string[] {
+  if (fault.scope === 'clock') return [`replica ${fault.replica}`]
+  const place = `between ${fault.replicas.join(' and ')} and ${fault.server}`
+  return fault.forMs > 0 ? [place, `for ${Math.round(fault.forMs / 100) / 10} s`] : [place]
 }

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { runChaos } from '../chaos/run.ts'
 
-/** Its minute has half-open connections, error bursts, lost answers, a 410 and a kill -9, and thirteen kinds of lives. */
+/** Its minute has half-open connections, error bursts, lost answers, a 410, a kill -9 and clocks that are off, and twelve kinds of lives. */
 const SEED = 82
 
 t.test('a minute of faults: no death is lost, no run is wronged', async t => {

@@ -64,7 +64,7 @@ interface Crowd {
   readonly turns: () => number
 }
 
-function createCrowd(): Crowd {
+function createCrowd({ signal } = new AbortController()): Crowd {
   const changes: Change<Meta>[] = []
   let turns = 0
   const feed = createFeed<Meta>({
@@ -77,9 +77,10 @@ function createCrowd(): Crowd {
       now: Date.now,
       turn: async () => {
         turns += 1
+        await setImmediate()
       },
     },
-    signal: new AbortController().signal,
+    signal,
   })
   return { feed, changes, turns: () => turns }
 }
@@ -114,3 +115,16 @@ t.test(
     t.equal(crowd.turns() - before, 12)
   },
 )
+
+t.test('stopped in the middle of a long list, nothing more is told', async t => {
+  const stop = new AbortController()
+  const crowd = createCrowd(stop)
+  const listing = crowd.feed.list()
+  await listing.add(numbers(4 * SLICE).map(name => jobJson({ name: `job-${name}` })))
+  const committed = listing.commit('10')
+  while (crowd.changes.length === 0) await setImmediate()
+  stop.abort(new Error('stopped'))
+  const told = crowd.changes.length
+  await t.rejects(committed, { message: 'stopped' })
+  t.equal(crowd.changes.length, told)
+})
