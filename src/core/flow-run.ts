@@ -35,6 +35,7 @@ export interface FlowRun {
   readonly parentTaskRunId?: string
   readonly deploymentId?: string
   readonly flowId?: string
+  readonly workPoolId?: string
   readonly workPoolName?: string
   /** `<namespace>:<job name>` for Kubernetes workers; never cleared, so it may name an older attempt's Job. */
   readonly infrastructurePid?: string

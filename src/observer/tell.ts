@@ -110,19 +110,23 @@ function eventOf(story: Story, run: FlowRun, occurred: Instant): RunEvent {
   }
 }
 
-/** What an automation may filter by: the flow, the deployment, the work pool. */
-const relatedTo = ({ flowId, deploymentId, workPoolName }: FlowRun): RunEvent['related'] =>
-  (
-    [
-      ['flow', flowId],
-      ['deployment', deploymentId],
-      ['work-pool', workPoolName],
-    ] as const
-  ).flatMap(([role, id]) =>
-    id === undefined
-      ? []
-      : [{ 'prefect.resource.id': `prefect.${role}.${id}`, 'prefect.resource.role': role }],
-  )
+/** What an automation may filter by: the flow, the deployment, the work pool, under the ids of Prefect's own events. */
+const relatedTo = ({ flowId, deploymentId, workPoolId, workPoolName }: FlowRun): RunEvent['related'] => [
+  ...related('flow', flowId),
+  ...related('deployment', deploymentId),
+  ...related('work-pool', workPoolId, workPoolName),
+]
+
+const related = (role: string, id: string | undefined, name?: string): RunEvent['related'] =>
+  id === undefined
+    ? []
+    : [
+        {
+          'prefect.resource.id': `prefect.${role}.${id}`,
+          'prefect.resource.role': role,
+          ...(name !== undefined && { 'prefect.resource.name': name }),
+        },
+      ]
 
 async function tellKubernetes(
   story: Story,

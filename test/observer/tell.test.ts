@@ -169,14 +169,18 @@ t.test('an event has an id made of what it tells: told by two, it is stored once
 
 t.test('what an automation may filter by is related to the event', async t => {
   const places = createPlaces()
-  const known = { ...run({ deploymentId: 'd' }), flowId: 'f', workPoolName: 'pool' }
+  const known = { ...run({ deploymentId: 'd' }), flowId: 'f', workPoolId: 'w', workPoolName: 'pool' }
   await tell(storyOf(crash(), { run: known }), places.tells, signal)
-  const { workPoolName: _pool, ...bare } = run({ hasDeployment: false, state: 'Running@50' })
+  const bare = run({ hasDeployment: false, state: 'Running@50' })
   await tell(storyOf(crash(), { run: bare }), places.tells, signal)
   t.strictSame(places.events[0]?.related, [
     { 'prefect.resource.id': 'prefect.flow.f', 'prefect.resource.role': 'flow' },
     { 'prefect.resource.id': 'prefect.deployment.d', 'prefect.resource.role': 'deployment' },
-    { 'prefect.resource.id': 'prefect.work-pool.pool', 'prefect.resource.role': 'work-pool' },
+    {
+      'prefect.resource.id': 'prefect.work-pool.w',
+      'prefect.resource.role': 'work-pool',
+      'prefect.resource.name': 'pool',
+    },
   ])
   t.strictSame(places.events[1]?.related, [])
 })
