@@ -9,8 +9,8 @@ export const systemAfter: After = (ms, act) => {
 }
 
 export interface BatchingDeps<T> {
-  /** One request for several ids, the answers in their order; where it fails, all who asked are told. */
-  readonly ask: (ids: readonly string[]) => Promise<readonly T[]>
+  /** One request for several ids, the answers in their order; where it fails, all who asked are told. An answer may still be to come. */
+  readonly ask: (ids: readonly string[]) => Promise<readonly (T | Promise<T>)[]>
   /** Ids per request at most. */
   readonly most: number
   readonly after: After

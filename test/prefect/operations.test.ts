@@ -73,6 +73,36 @@ t.test('more in-process subflows than fit into one answer are all found', async 
   t.equal(calls.length, 2)
 })
 
+t.test('runs that die together are asked for in-process subflows together, mostly once', async t => {
+  const { api, calls } = answering({ body: [] })
+  const inProcessSubflowsOf = createInProcessSubflowsOf(api)
+  const found = await Promise.all(['a', 'b', 'c'].map(id => inProcessSubflowsOf(id, neverAborted)))
+  t.same(found, [[], [], []])
+  t.equal(calls.length, 1)
+})
+
+t.test('where there are any, each run is asked for its own', async t => {
+  const [first] = page(1, 0)
+  const { api, calls } = answering({ body: [first] }, { body: [] }, { body: [first] })
+  const inProcessSubflowsOf = createInProcessSubflowsOf(api)
+  const found = await Promise.all(['a', 'b'].map(id => inProcessSubflowsOf(id, neverAborted)))
+  t.match(found, [[], [{ id: 'run-0' }]])
+  t.same(
+    calls.map(({ flowRunId }) => flowRunId),
+    [undefined, 'a', 'b'],
+  )
+})
+
+t.test('a subflow that makes no sense is no trouble for other runs', async t => {
+  const [first] = page(1, 0)
+  const { api } = answering({ body: [first] }, { body: [oddRun] }, { body: [first] })
+  const inProcessSubflowsOf = createInProcessSubflowsOf(api)
+  const odd = inProcessSubflowsOf('a', neverAborted)
+  const sane = inProcessSubflowsOf('b', neverAborted)
+  await t.rejects(odd, { message: /flow run odd makes no sense/ })
+  t.match(await sane, [{ id: 'run-0' }])
+})
+
 t.test('a look-up that failed is not remembered', async t => {
   const { api, calls } = answering(
     { status: 500, body: {} },
