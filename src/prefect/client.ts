@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks'
-
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { v4 as uuid } from 'uuid'
@@ -15,7 +13,7 @@ import { createBreakers } from './breakers.ts'
 import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { createConnection } from './connection.ts'
-import type { ConnectionOptions, Exchange } from './connection.ts'
+import type { ConnectionOptions } from './connection.ts'
 import { messageOf } from './errors.ts'
 import { withCsrf } from './csrf.ts'
 import {
@@ -26,6 +24,7 @@ import {
   createReadStates,
 } from './flow-runs.ts'
 import type { LiveSubflowRuns } from './flow-runs.ts'
+import { measured } from './measured.ts'
 import { createMetrics } from './metrics.ts'
 import type { Metrics } from './metrics.ts'
 import { createParentOf } from './parents.ts'
@@ -95,31 +94,6 @@ export interface PrefectClient {
   readonly close: () => Promise<void>
 }
 
-/** How a request ended that brought no answer. */
-const endOf = (signal: AbortSignal): string => {
-  if (!signal.aborted) return 'unreachable'
-  return signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError'
-    ? 'timeout'
-    : 'aborted'
-}
-
-const measured =
-  (exchange: Exchange, metrics: Metrics): Exchange =>
-  async (request, signal) => {
-    const start = performance.now()
-    const done = (status: string): void => {
-      metrics.request({ operation: request.operation, status, seconds: (performance.now() - start) / 1000 })
-    }
-    try {
-      const answer = await exchange(request, signal)
-      done(String(answer.status))
-      return answer
-    } catch (error) {
-      done(endOf(signal))
-      throw error
-    }
-  }
-
 const createVersion =
   ({ http, send }: Api) =>
   async (signal: AbortSignal): Promise<string | undefined> => {
@@ -164,7 +138,7 @@ const connectedApi = (options: PrefectClientOptions, metrics: Metrics) => {
     },
   })
   const exchange = withCsrf({
-    exchange: measured(connection.exchange, metrics),
+    exchange: measured(connection.exchange, apiUrl, metrics),
     apiUrl,
     clientId: uuid(),
     now: clock.now,

@@ -8,6 +8,8 @@ export interface Metrics {
   /** A request that was sent: its HTTP status, or `timeout`, `aborted`, `unreachable`. */
   readonly request: (request: {
     readonly operation: string
+    /** Method and path, ids left out. */
+    readonly endpoint: string
     readonly status: string
     readonly seconds: number
   }) => void
@@ -22,8 +24,8 @@ export const createMetrics = (registry: Registry): Metrics => {
   const registers = [registry]
   const requests = new Counter({
     name: 'lifeguard_prefect_requests_total',
-    help: 'Requests sent to the Prefect API, by operation and HTTP status',
-    labelNames: ['operation', 'status'] as const,
+    help: 'Requests sent to the Prefect API, by what they were for, endpoint and HTTP status',
+    labelNames: ['operation', 'endpoint', 'status'] as const,
     registers,
   })
   const durations = new Histogram({
@@ -45,8 +47,8 @@ export const createMetrics = (registry: Registry): Metrics => {
     registers,
   })
   return {
-    request: ({ operation, status, seconds }) => {
-      requests.inc({ operation, status })
+    request: ({ operation, endpoint, status, seconds }) => {
+      requests.inc({ operation, endpoint, status })
       durations.observe({ operation }, seconds)
     },
     breaker: state => {
