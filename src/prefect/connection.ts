@@ -37,11 +37,16 @@ export interface ConnectionOptions {
 /** 50 flow runs whose parameters are as large as a server allows (512 KiB by default), and a little more. */
 const LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 
-/** Prefect reads a client version out of `User-Agent: prefect/…`, and the CSRF headers are made per request. */
+/**
+ * Prefect reads a client version out of `User-Agent: prefect/…`, and the CSRF headers are made per request. An API
+ * version changes the rules by which proposals are judged: below 0.8.4 a run that is parked for a retry has no
+ * `retry_type` (measured on 3.8.8).
+ */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
   'user-agent',
   'prefect-csrf-token',
   'prefect-csrf-client',
+  'x-prefect-api-version',
 ])
 
 /** As Prefect's own client: the auth string wins over the key. */

@@ -152,6 +152,17 @@ t.test('custom headers', async t => {
   })
 })
 
+t.test('no API version is named, so that the newest rules of the server hold', async t => {
+  const deploymentId = await prefect.api.createDeployment({ name: 'child', flow: 'child' })
+  const { flowRunId } = await prefect.api.createSubflowRun({ deploymentId, states: ['PENDING', 'RUNNING'] })
+  await prefect.api.updateFlowRun(flowRunId, { empirical_policy: { retries: 1, retry_delay: 0 } })
+  // With this header the server judges as it did then, and says nothing about the type of the retry.
+  const client = createTestClient(t, { apiUrl, customHeaders: { 'X-PREFECT-API-VERSION': '0.8.3' } })
+  const parked = await client.proposeState(flowRunId, { type: 'FAILED' }, neverAborted)
+  t.match(parked, { kind: 'rejected', state: { name: 'AwaitingRetry' } })
+  t.equal((await client.readFlowRun(flowRunId, neverAborted))?.retryType, 'in_process')
+})
+
 const withEnvironment = (t: Test, variables: Readonly<Record<string, string>>) => {
   const names = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY', 'no_proxy', 'NO_PROXY']
   const before = new Map(names.map(name => [name, env[name]]))
