@@ -18,6 +18,9 @@ RUN printf '#!/nodejs/bin/node\nimport("/app/src/main.ts")\n' > /prefect-lifegua
 # For working on it (`skaffold dev`): skaffold puts changed files in place with tar, and Node starts over.
 FROM docker.io/library/node:24-bookworm-slim AS development
 WORKDIR /app
+# Into the file that is there: tar would put a new one in its place, and Node 24 watches a file that was replaced only
+# until it is replaced once more.
+ENV TAR_OPTIONS=--overwrite
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json ./
 COPY manifests/base/webhooks.yaml manifests/base/rbac.yaml ./manifests/base/

@@ -1,15 +1,11 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { stringify } from 'yaml'
 import { z } from 'zod'
 import { clientOf } from '../admission/on-cluster.ts'
 import { eventually } from '../cluster/api.ts'
 import { startControlPlane } from '../cluster/control-plane.ts'
 import { namespaces, pods } from '../cluster/resources.ts'
 import { applyAll, isOfOperator, pathOf } from '../manifests/apply.ts'
-import { MANIFESTS, only, render, renderOurs } from '../manifests/render.ts'
+import { only, renderOurs, renderWith } from '../manifests/render.ts'
 import type { Manifest } from '../manifests/render.ts'
 
 /** Everything that can be installed, against a real API server, which knows each field and each value. */
@@ -25,23 +21,21 @@ t.teardown(async () => {
 
 const folder = t.testdir()
 
-/** As users add components: in a kustomization of their own. */
-async function withComponents(...names: readonly string[]): Promise<readonly Manifest[]> {
-  const here = join(folder, names.join('-and-'))
-  await mkdir(here)
-  const path = (to: string): string => relative(here, fileURLToPath(new URL(to, MANIFESTS)))
-  const components = names.map(name => path(`components/${name}`))
-  await writeFile(join(here, 'kustomization.yaml'), stringify({ resources: [path('base')], components }))
-  return render(here)
-}
-
-const COMPONENTS = ['cert-manager', 'high-availability', 'monitoring', 'prefect-cloud', 'priority'] as const
+const COMPONENTS = [
+  'cert-manager',
+  'dashboard',
+  'high-availability',
+  'monitoring',
+  'own-metadata-only',
+  'prefect-cloud',
+  'priority',
+] as const
 
 const base = await renderOurs('base')
 await applyAll(ask, base)
 for (const name of ['flows', 'more-flows']) await controlPlane.api.create(namespaces, { metadata: { name } })
 
-const everything = await withComponents(...COMPONENTS)
+const everything = await renderWith(folder, ...COMPONENTS)
 const playground = await renderOurs('playground')
 const installations: Record<string, readonly Manifest[]> = {
   base,
@@ -49,7 +43,7 @@ const installations: Record<string, readonly Manifest[]> = {
   'overlay namespaced': await renderOurs('overlays/namespaced'),
   'all components at once': everything,
 }
-for (const name of COMPONENTS) installations[`component ${name}`] = await withComponents(name)
+for (const name of COMPONENTS) installations[`component ${name}`] = await renderWith(folder, name)
 
 // What a dry run of the rest refers to.
 const isReferredTo = ({ kind }: Manifest): boolean => kind === 'Namespace' || kind === 'PriorityClass'

@@ -9,6 +9,8 @@ const CLUSTER_WIDE = new Set([
   'PriorityClass',
   'MutatingWebhookConfiguration',
   'ValidatingWebhookConfiguration',
+  'ValidatingAdmissionPolicy',
+  'ValidatingAdmissionPolicyBinding',
 ])
 
 /** Kinds of the Prometheus operator and of cert-manager, which the API server itself does not know. */

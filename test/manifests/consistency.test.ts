@@ -1,16 +1,15 @@
-import { glob, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { parseAllDocuments, stringify } from 'yaml'
+import { parseAllDocuments } from 'yaml'
 import { z } from 'zod'
 import { HANDLE_FAILURE, NAMESPACES, VARIABLES } from '../../src/config/variables.ts'
 import { readConfig } from '../../src/config.ts'
 import { isOfOperator } from './apply.ts'
 import { rightsOf, wordsOf } from './audit.ts'
 import { environmentOf } from './installation.ts'
-import { MANIFESTS, only, render, renderOurs } from './render.ts'
-import type { Manifest } from './render.ts'
+import { only, render, renderOurs, renderWith } from './render.ts'
 
 /** Places that have to say the same, and that neither the API server nor kustomize compares. */
 
@@ -19,21 +18,12 @@ t.setTimeout(600_000)
 
 const folder = t.testdir()
 
-async function withComponent(name: string): Promise<readonly Manifest[]> {
-  const here = join(folder, name)
-  await mkdir(here, { recursive: true })
-  const path = (to: string): string => relative(here, fileURLToPath(new URL(to, MANIFESTS)))
-  const kustomization = { resources: [path('base')], components: [path(`components/${name}`)] }
-  await writeFile(join(here, 'kustomization.yaml'), stringify(kustomization))
-  return render(here)
-}
-
 const base = await renderOurs('base')
 const development = await renderOurs('overlays/development')
 const namespaced = await renderOurs('overlays/namespaced')
-const certManager = await withComponent('cert-manager')
-const prefectCloud = await withComponent('prefect-cloud')
-const monitoring = await withComponent('monitoring')
+const certManager = await renderWith(folder, 'cert-manager')
+const prefectCloud = await renderWith(folder, 'prefect-cloud')
+const monitoring = await renderWith(folder, 'monitoring')
 
 const LABELS = { 'app.kubernetes.io/name': 'prefect-lifeguard', 'app.kubernetes.io/component': 'server' }
 
@@ -220,24 +210,6 @@ t.test('prefect-cloud: no pod without the key', async t => {
   )
 })
 
-const ruleSchema = z.object({
-  spec: z.strictObject({
-    groups: z.array(
-      z.strictObject({
-        name: z.string(),
-        rules: z.array(
-          z.strictObject({
-            alert: z.string(),
-            expr: z.string(),
-            for: z.string().regex(/^\d+m$/),
-            labels: z.strictObject({ severity: z.enum(['warning', 'critical']) }),
-            annotations: z.strictObject({ summary: z.string(), description: z.string() }),
-          }),
-        ),
-      }),
-    ),
-  }),
-})
 const monitorSchema = z.object({
   spec: z.strictObject({
     selector: z.strictObject({ matchLabels: z.record(z.string(), z.string()) }),
@@ -250,20 +222,6 @@ t.test('monitoring: the monitor finds our Service', async t => {
   const service = only(monitoring, 'Service')
   t.match(service.metadata.labels, selector.matchLabels)
   for (const { port } of endpoints) t.match(service, { spec: { ports: new Set([{ name: port }]) } })
-})
-
-t.test('monitoring: every alert is about a metric that the program has', async t => {
-  const { groups } = ruleSchema.parse(only(monitoring, 'PrometheusRule')).spec
-  let source = ''
-  for await (const file of glob('src/**/*.ts', { cwd: new URL('../../', import.meta.url) }))
-    source += await readFile(new URL(`../../${file}`, import.meta.url), 'utf8')
-  for (const { alert, expr } of groups.flatMap(({ rules }) => rules)) {
-    const names =
-      expr.match(/\b(lifeguard|controller_runtime|leader_election|workqueue|rest_client)_\w+/g) ?? []
-    t.not(names.length, 0, `${alert} is about something`)
-    for (const name of names)
-      t.ok(source.includes(`'${name.replace(/_(bucket|sum|count)$/, '')}'`), `${alert}: ${name}`)
-  }
 })
 
 t.test('every kustomization of the documentation can be rendered', async t => {

@@ -20,9 +20,17 @@ const packageSchema = z.object({
   license: z.string(),
   description: z.string(),
   engines: z.object({ node: z.string() }),
+  dependencies: z.record(z.string(), z.string()),
   devDependencies: z.record(z.string(), z.string()),
 })
-const { name, version, license, description, engines, devDependencies } = packageSchema.parse(
+const bomSchema = z.object({
+  bomFormat: z.literal('CycloneDX'),
+  components: z.array(z.looseObject({ 'bom-ref': z.string(), name: z.string(), purl: z.string() })),
+})
+const lockSchema = z.object({
+  packages: z.record(z.string(), z.looseObject({ dev: z.boolean().optional() })),
+})
+const { name, version, license, description, engines, dependencies, devDependencies } = packageSchema.parse(
   JSON.parse(await read('package.json')),
 )
 
@@ -117,6 +125,21 @@ const deploymentSchema = z.object({
       }),
     }),
   }),
+})
+
+const billOfMaterials = async (): Promise<string> =>
+  (await promisify(execFile)(process.execPath, ['scripts/sbom.ts'], { cwd: ROOT })).stdout
+
+t.test('the bill of materials names every package of the image, and no other', async t => {
+  const text = await billOfMaterials()
+  t.equal(await billOfMaterials(), text, 'the same every time')
+  const { components } = bomSchema.parse(JSON.parse(text))
+  const { packages } = lockSchema.parse(JSON.parse(await read('package-lock.json')))
+  const shipped = Object.keys(packages).filter(path => path !== '' && packages[path]?.dev !== true)
+  t.strictSame(components.map(component => component['bom-ref']).toSorted(), shipped.toSorted())
+  const names = new Set(components.map(component => component.name))
+  for (const dependency of Object.keys(dependencies)) t.ok(names.has(dependency), dependency)
+  for (const tool of ['tap', 'typescript', 'oxlint', 'node']) t.notOk(names.has(tool), tool)
 })
 
 t.test('the Deployment runs this image as it is made', async t => {

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { parseAllDocuments } from 'yaml'
+import { parseAllDocuments, stringify } from 'yaml'
 import { z } from 'zod'
 
 const manifestSchema = z.looseObject({
@@ -37,6 +39,22 @@ export async function render(folder: URL | string): Promise<readonly Manifest[]>
 
 /** Of one of our own folders, such as `base`. */
 export const renderOurs = (folder: string): Promise<readonly Manifest[]> => render(new URL(folder, MANIFESTS))
+
+/** The base with components, as users add them: in a kustomization of their own, here in a new folder under `folder`. */
+export async function renderWith(
+  folder: string,
+  ...components: readonly string[]
+): Promise<readonly Manifest[]> {
+  const here = join(folder, components.join('-and-'))
+  await mkdir(here, { recursive: true })
+  const path = (to: string): string => relative(here, fileURLToPath(new URL(to, MANIFESTS)))
+  const kustomization = {
+    resources: [path('base')],
+    components: components.map(name => path(`components/${name}`)),
+  }
+  await writeFile(join(here, 'kustomization.yaml'), stringify(kustomization))
+  return render(here)
+}
 
 async function kustomize(path: string): Promise<string> {
   const yaml = await run('go', ['run', KUSTOMIZE, 'build', path])

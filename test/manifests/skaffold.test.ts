@@ -1,5 +1,9 @@
-import { access, readFile } from 'node:fs/promises'
-import { matchesGlob } from 'node:path'
+import { execFile, spawn } from 'node:child_process'
+import { on } from 'node:events'
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join, matchesGlob } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { parseAllDocuments } from 'yaml'
 import { z } from 'zod'
@@ -116,6 +120,7 @@ t.test('a changed file lands where Node watches it', async t => {
   t.equal(artifacts[0]?.sync.manual[0]?.dest, '.')
   t.match(stage, /^WORKDIR \/app$/m)
   t.match(stage, /^COPY --chown=65532:65532 src \.\/src$/m, 'whose owner is who runs it')
+  t.match(stage, /^ENV TAR_OPTIONS=--overwrite$/m, 'and who is watched after a change, too')
   const overlay = await rendered(['manifests/overlays/development'])
   t.match(only(overlay, 'Deployment'), {
     spec: {
@@ -132,4 +137,33 @@ t.test('a changed file lands where Node watches it', async t => {
       },
     },
   })
+})
+
+const run = promisify(execFile)
+
+t.test('put in place as skaffold does it, a file is seen to change again and again', async t => {
+  const folder = t.testdir({
+    container: { src: { 'main.mjs': "console.log('was 0')\nsetInterval(() => {}, 1e6)" } },
+  })
+  const container = join(folder, 'container')
+  const node = spawn(process.execPath, ['--watch', '--watch-preserve-output', 'src/main.mjs'], {
+    cwd: container,
+  })
+  t.teardown(() => node.kill())
+  const said = on(createInterface({ input: node.stdout }), 'line')
+  const untilItSays = async (text: string): Promise<void> => {
+    for await (const [line] of said) if (line === text) return
+  }
+  await untilItSays('was 0')
+  for (const time of [1, 2, 3]) {
+    const changed = join(folder, String(time))
+    await mkdir(join(changed, 'src'), { recursive: true })
+    await writeFile(join(changed, 'src/main.mjs'), `console.log('was ${time}')\nsetInterval(() => {}, 1e6)`)
+    await run('tar', ['cf', join(folder, 'changed.tar'), '-C', changed, 'src/main.mjs'])
+    // The command of GoogleContainerTools/skaffold, pkg/skaffold/kubernetes/sync, with the variable of our image.
+    const env = { ...process.env, TAR_OPTIONS: '--overwrite' }
+    await run('tar', ['xmf', join(folder, 'changed.tar'), '-C', container, '--no-same-owner'], { env })
+    await untilItSays(`was ${time}`)
+    t.pass(`change ${time}`)
+  }
 })
