@@ -16,6 +16,7 @@ const TESTS = new URL('alerts.yaml', import.meta.url)
 const FROM_SOURCE = [
   'go',
   'run',
+  '-trimpath',
   '-tags=remove_all_sd',
   'github.com/prometheus/prometheus/cmd/promtool@v0.316.0',
 ] as const
