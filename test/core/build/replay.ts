@@ -110,7 +110,7 @@ function runOf({ end, known, pid }: Pick<Scene, 'end' | 'known' | 'pid'>): FlowR
 }
 
 /** When each watch event came: no earlier than anything that its object, or one before it, tells of. */
-function timesOf({ watch, timeline }: Recording): readonly Instant[] {
+export function timesOf({ watch, timeline }: Recording): readonly Instant[] {
   let latest = 0
   return watch.map(event => {
     latest = Math.max(latest, ...instantsOf(event), deletionOf(event, timeline))
@@ -138,7 +138,7 @@ const beginAndEnd = ({ state }: ContainerStatus): readonly Instant[] =>
   [state.running?.startedAt, state.terminated?.finishedAt].filter(instant => instant !== undefined)
 
 /** The states that a run had, without what Prefect's own observer made of it; sampling has skipped some Pending. */
-function statesOf({ timeline }: Recording): readonly State[] {
+export function statesOf({ timeline }: Recording): readonly State[] {
   const found = timeline.flatMap(({ t, what }) => {
     const name = /^state (\w+):/.exec(what)?.[1]
     return name === undefined || name === 'Crashed'
@@ -183,16 +183,16 @@ function pidsOf(jobs: readonly JobFact[], time: Instant): readonly (string | und
   return isYoung ? [pidOf(jobs.at(-2)), pidOf(newest)] : [pidOf(newest)]
 }
 
-const pidOf = (fact: JobFact | undefined): string | undefined =>
+export const pidOf = (fact: JobFact | undefined): string | undefined =>
   fact && `${fact.job.metadata.namespace}:${fact.job.metadata.name}`
 
 /** Every node of these recordings stayed Ready. */
-const nodesOf = (pods: readonly PodFact[]): readonly Node[] =>
+export const nodesOf = (pods: readonly PodFact[]): readonly Node[] =>
   pods.flatMap(({ pod }) =>
     pod.spec.nodeName === undefined ? [] : { name: pod.spec.nodeName, ready: 'True' as const },
   )
 
-function isDown({ timeline }: Recording, time: Instant): boolean {
+export function isDown({ timeline }: Recording, time: Instant): boolean {
   const [down, back] = ['api down', 'api back'].map(what => timeline.find(entry => entry.what === what)?.t)
   return down !== undefined && back !== undefined && time >= down * 1000 && time < back * 1000
 }
