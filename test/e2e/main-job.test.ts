@@ -49,12 +49,13 @@ t.test('what people see of a death', async t => {
     'and the trail',
   )
   const logs = await present('the lines in the run’s logs', async () => {
-    const lines = (await prefect.api.readLogs(run.flowRunId)).map(({ message }) => message)
-    return lines.some(line => line.includes('the last words')) ? lines : undefined
+    const lines = await prefect.api.readLogs(run.flowRunId)
+    return lines.some(({ message }) => message.includes('the last words')) ? lines : undefined
   })
-  t.ok(
-    logs.some(line => line.startsWith('[error_exit]')),
-    "the diagnosis in the run's logs",
+  t.match(
+    logs.find(({ message }) => message.startsWith('[error_exit]')),
+    { name: 'prefect-lifeguard', level: 40, message: /^\[error_exit\] .* Resolution: /s },
+    "the diagnosis in the run's logs, as an error",
   )
   const events = await present('the event in Prefect', async () => {
     const found = await prefect.api.readEvents({
@@ -65,8 +66,23 @@ t.test('what people see of a death', async t => {
   })
   t.match(events[0], {
     event: 'prefect-lifeguard.flow-run.crashed',
-    resource: { 'prefect-lifeguard.diagnosis': 'error_exit' },
+    resource: {
+      'prefect.resource.id': `prefect.flow-run.${run.flowRunId}`,
+      'prefect-lifeguard.diagnosis': 'error_exit',
+    },
   })
+  const { deployment_id, flow_id, work_pool_id } = await prefect.api.readFlowRun(run.flowRunId)
+  for (const [role, id] of [
+    ['flow', `prefect.flow.${flow_id}`],
+    ['deployment', `prefect.deployment.${deployment_id}`],
+    ['work-pool', `prefect.work-pool.${String(work_pool_id)}`],
+  ] as const)
+    t.ok(
+      events[0]?.related.some(
+        related => related['prefect.resource.role'] === role && related['prefect.resource.id'] === id,
+      ),
+      `which is related to the ${role}, as automations filter`,
+    )
   const line = await world
     .lifeguard()
     .waitForLine(

@@ -16,6 +16,8 @@ export interface WorldOptions extends Pick<LifeguardOptions, 'env'> {
   readonly isReporting?: boolean
   /** Prefect's own observer runs in the worker, too. */
   readonly observer?: boolean
+  /** Without one, a test makes the Jobs itself. */
+  readonly worker?: boolean
 }
 
 /** Everything real: a control plane, a node, Prefect with a worker, and the product as a process of its own. */
@@ -63,7 +65,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   ])
   const node = await startProcessNode({ cluster: controlPlane })
   const flows = await prefect.setUpFlows({})
-  await prefect.startWorker({ kubeconfig: controlPlane.kubeconfig, observer: options.observer ?? false })
+  if (options.worker !== false)
+    await prefect.startWorker({ kubeconfig: controlPlane.kubeconfig, observer: options.observer ?? false })
   const start = (): Promise<Lifeguard> =>
     startLifeguard({
       kubeconfig: controlPlane.kubeconfig,
