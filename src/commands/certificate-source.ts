@@ -7,7 +7,7 @@ import { createObjects } from '../kubernetes/objects.ts'
 import type { At } from '../kubernetes/objects.ts'
 import { MUTATING_WEBHOOKS, SECRETS, VALIDATING_WEBHOOKS } from '../kubernetes/paths.ts'
 import type { WebhookConfigurationKind } from '../kubernetes/writes.ts'
-import type { Check } from '../operations/server.ts'
+import type { Check } from '../operations/status-report.ts'
 import type { Foundation } from './foundation.ts'
 
 /** What the admission server shows. */

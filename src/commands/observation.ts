@@ -11,9 +11,13 @@ import { createObserver } from '../observer/observer.ts'
 import type { OrphanScan } from '../observer/orphans.ts'
 import { createOrphanScan } from '../observer/orphans.ts'
 import type { Outbox } from '../observer/outbox.ts'
-import type { Check } from '../operations/server.ts'
+import type { Recent } from '../operations/recent.ts'
+import { createRecent } from '../operations/recent.ts'
+import type { Check } from '../operations/status-report.ts'
+import type { StatusReport, ToldVerdict } from '../operations/status-report.ts'
 import { connectionsOf, fencedBy, outboxOf } from './connections.ts'
 import type { Foundation } from './foundation.ts'
+import { KEPT_VERDICTS, toldVerdict, watchedRuns } from './status.ts'
 import type { Watches } from './watches.ts'
 import { createWatches } from './watches.ts'
 
@@ -23,6 +27,8 @@ export interface Observation {
   readonly run: (signal: AbortSignal) => Promise<void>
   readonly liveness: () => readonly Check[]
   readonly information: () => readonly Check[]
+  /** For the status page. */
+  readonly status: () => Pick<StatusReport, 'isLeader' | 'watched' | 'verdicts'>
 }
 
 /** A key that waited or was worked on for so long: a worker hangs, for every call has a far earlier deadline. */
@@ -35,6 +41,7 @@ interface Parts {
   readonly watches: Watches
   readonly observer: Observer
   readonly backfill: Backfill
+  readonly verdicts: Recent<ToldVerdict>
 }
 
 /** Connects the observer with both APIs. Nothing runs before `run`. */
@@ -66,20 +73,26 @@ export function createObservation(foundation: Foundation): Observation {
         detail: leadership.isLeader() ? 'this replica leads' : 'another replica leads, or none yet',
       },
     ],
+    status: () => ({
+      isLeader: leadership.isLeader(),
+      watched: watchedRuns(watches.jobs, watches.pods, foundation.access.serverNow()),
+      verdicts: parts.verdicts.list(),
+    }),
   }
 }
 
 function createParts(foundation: Foundation, isLeader: () => boolean): Parts {
   const metrics = createObserverMetrics(foundation.registry)
   const outbox = outboxOf(foundation)
+  const verdicts = createRecent<ToldVerdict>(KEPT_VERDICTS)
   const watches: Watches = createWatches(foundation, {
     jobChanged: change => observer.jobChanged(change),
     podChanged: change => observer.podChanged(change),
     unlabelledChanged: change => backfill.changed(change),
   })
-  const observer = observerOf({ foundation, metrics, outbox, watches }, isLeader)
+  const observer = observerOf({ foundation, metrics, outbox, watches, verdicts }, isLeader)
   const backfill = backfillOf({ foundation, metrics, watches }, isLeader)
-  return { foundation, metrics, outbox, watches, observer, backfill }
+  return { foundation, metrics, outbox, watches, observer, backfill, verdicts }
 }
 
 function createLease(
@@ -118,13 +131,20 @@ async function lead(
 }
 
 const observerOf = (
-  { watches, ...surroundings }: Pick<Parts, 'foundation' | 'metrics' | 'outbox' | 'watches'>,
+  {
+    watches,
+    verdicts,
+    ...surroundings
+  }: Pick<Parts, 'foundation' | 'metrics' | 'outbox' | 'watches' | 'verdicts'>,
   isLeader: () => boolean,
 ): Observer =>
   createObserver({
     jobs: () => watches.jobs,
     pods: () => watches.pods,
     ...connectionsOf(surroundings, fencedBy(isLeader)),
+    onTold: story => {
+      verdicts.add(toldVerdict(story, Date.now()))
+    },
   })
 
 function backfillOf(
@@ -159,5 +179,5 @@ const orphanScanOf = ({
     everyMs: foundation.config.orphanScanInterval,
     logger: foundation.logger,
     metrics,
-    clock: systemClock,
+    clock: { ...systemClock, now: foundation.access.serverNow },
   })

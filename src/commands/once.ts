@@ -1,3 +1,4 @@
+import { once as eventOf } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { ConfigError, readConfig } from '../config.ts'
 import { KubernetesError } from '../kubernetes/errors.ts'
@@ -49,11 +50,13 @@ export function exitCodeOf(error: unknown): number | undefined {
   return isOfApi ? EXIT_CODES.unknown : undefined
 }
 
-/** Asks a person at the terminal; anything but yes is no. */
+/** Asks a person at the terminal; anything but yes is no, the end of input and Ctrl-C too. */
 export async function isAgreed(question: string): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const ended = eventOf(terminal, 'close').then(() => '')
   try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim())
+    const answer = await Promise.race([terminal.question(`${question} [y/N] `).catch(() => ''), ended])
+    return /^y(es)?$/i.test(answer.trim())
   } finally {
     terminal.close()
   }

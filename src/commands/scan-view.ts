@@ -19,7 +19,7 @@ export function scanInWords({ at, runs, inProcess, isComplete }: Scan): string {
   const texts = runs.flatMap(textOf)
   const toDo = runs.filter(({ decision }) => isMove(decision.verdict)).length
   const counts = [
-    `${runs.length} live subflow runs`,
+    `${runs.length} live subflow ${runs.length === 1 ? 'run' : 'runs'}`,
     `${toDo} to be moved`,
     ...(inProcess > 0 ? [`${inProcess} more inside their parents' processes`] : []),
     ...(isComplete ? [] : ['there are more than were looked at']),
@@ -59,18 +59,35 @@ function rowOf({ run, facts, decision: { verdict }, trouble }: ScannedRun, at: n
     run.id,
     run.state.name,
     duration(at - run.state.timestamp),
-    jobOf({ run, facts }) ?? '-',
+    jobInWords(jobOf({ run, facts })),
     diagnosis ?? '-',
     trouble ? `undecided: ${trouble.message}` : verdictInWords(verdict),
   ]
 }
 
-/** The newest Job of the run, be it gone, or else the one that Prefect names. */
-function jobOf({ run, facts }: Pick<ScannedRun, 'run' | 'facts'>): string | undefined {
+/** A Job of a run, `namespace/name`, and whether it is in this cluster. */
+interface NamedJob {
+  readonly name: string
+  readonly is: 'here' | 'gone' | 'not here'
+}
+
+/** The newest Job of the run, or else the one that Prefect names. */
+function jobOf({ run, facts }: Pick<ScannedRun, 'run' | 'facts'>): NamedJob | undefined {
   const newest = newestJobOf(listed(facts.jobs))
-  if (!newest) return run.infrastructurePid && `${run.infrastructurePid.replace(':', '/')} (not here)`
+  if (!newest) return run.infrastructurePid === undefined ? undefined : notHere(run.infrastructurePid)
   const { namespace, name } = newest.job.metadata
-  return `${namespace}/${name}${newest.gone ? ' (gone)' : ''}`
+  return { name: `${namespace}/${name}`, is: newest.gone ? 'gone' : 'here' }
+}
+
+/** @param infrastructurePid `<namespace>:<Job name>` */
+const notHere = (infrastructurePid: string): NamedJob => ({
+  name: infrastructurePid.replace(':', '/'),
+  is: 'not here',
+})
+
+function jobInWords(job: NamedJob | undefined): string {
+  if (!job) return '-'
+  return job.is === 'here' ? job.name : `${job.name} (${job.is})`
 }
 
 function textOf({ run, decision: { verdict } }: ScannedRun): readonly string[] {
@@ -79,7 +96,7 @@ function textOf({ run, decision: { verdict } }: ScannedRun): readonly string[] {
 }
 
 // oxlint-disable-next-line complexity -- one exhaustive switch, a few words each
-export function verdictInWords(verdict: Verdict): string {
+function verdictInWords(verdict: Verdict): string {
   switch (verdict.kind) {
     case 'ask':
       return `undecided: ${verdict.need} is missing`

@@ -6,10 +6,10 @@ import type { Probes } from '../admission/probes.ts'
 import { createAdmissionServer } from '../admission/server.ts'
 import { readClientCa } from '../certificates/client-ca.ts'
 import { collectProcessMetrics } from '../operations/event-loop.ts'
-import { createOperationsServer } from '../operations/server.ts'
 import type { CertificateSource } from './certificate-source.ts'
 import type { Foundation } from './foundation.ts'
 import { createObservation } from './observation.ts'
+import { operationsOf } from './operations.ts'
 import { probesOf } from './probes.ts'
 
 export interface ServeOptions {
@@ -41,27 +41,21 @@ export async function serve(
   collectProcessMetrics(registry)
   const observation = createObservation(foundation)
   const started: { probes?: Probes } = {}
-  const operations = createOperationsServer({
-    registry,
-    liveness: observation.liveness,
-    readiness: () => [
-      { name: 'admission', ...(started.probes?.status('tls') ?? STARTING) },
-      { name: 'shutdown', ok: !signal.aborted, detail: signal.aborted ? 'stopping' : 'not asked for' },
-      ...options.certificates.readiness(),
-    ],
-    information: observation.information,
-  })
+  const { certificates, registration } = options
+  const hasCanary = registration === undefined
+  const running = { observation, certificates, probes: () => started.probes, hasCanary }
+  const operations = operationsOf(foundation, running, signal)
   await listen(operations, config.host, config.operationsPort)
   const working = [observation.run(signal)]
   let admission: AdmissionServer | undefined
   try {
-    admission = await startAdmission(foundation, options.certificates, signal)
+    admission = await startAdmission(foundation, certificates, signal)
     const port = portOf(admission)
-    const { servername } = options.certificates
-    started.probes = probesOf(foundation, { port, servername, hasCanary: options.registration === undefined })
+    const { servername } = certificates
+    started.probes = probesOf(foundation, { port, servername, hasCanary })
     working.push(started.probes.start(signal))
     logger.info({ admission: port, operations: portOf(operations) }, 'listening')
-    await options.registration?.add(port, signal)
+    await registration?.add(port, signal)
     await Promise.race([aborted(signal), ...working])
   } catch (error) {
     // Called off while it started: what had started is stopped like everything else.
@@ -69,9 +63,6 @@ export async function serve(
   }
   await stop({ foundation, options, admission, operations, working })
 }
-
-/** Until there is a certificate to listen with. */
-const STARTING = { ok: false, detail: 'waits for its certificate' }
 
 async function startAdmission(
   { config, prefect, logger, registry }: Foundation,

@@ -8,7 +8,7 @@ import { JOBS, PODS } from '../kubernetes/paths.ts'
 import type { Reflector } from '../kubernetes/reflector.ts'
 import { createReflectors } from '../kubernetes/reflectors.ts'
 import type { Change } from '../kubernetes/store.ts'
-import type { Check } from '../operations/server.ts'
+import type { Check } from '../operations/status-report.ts'
 import type { Foundation } from './foundation.ts'
 
 /** Who wants to know. Called between two lines of a stream: they only enqueue. */

@@ -125,7 +125,7 @@ export const VARIABLES = {
   LIFEGUARD_ADMISSION_PORT: variable(whole(0, 65_535), 'Port of `/mutate` and `/validate` (TLS).', '8443'),
   LIFEGUARD_OPERATIONS_PORT: variable(
     whole(0, 65_535),
-    'Port of `/livez`, `/readyz` and `/metrics`.',
+    'Port of `/livez`, `/readyz`, `/metrics` and, at `/`, the status page.',
     '8080',
   ),
   LIFEGUARD_HOST: variable(z.string().min(1), 'Address to listen on.', '::'),

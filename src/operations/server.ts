@@ -1,13 +1,8 @@
 import fastify from 'fastify'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Registry } from 'prom-client'
-
-/** One thing that has to be well, in words: `ok`, or what is wrong and since when. */
-export interface Check {
-  readonly name: string
-  readonly ok: boolean
-  readonly detail: string
-}
+import type { Check } from './status-report.ts'
+import { CONTENT_SECURITY_POLICY } from './status-page.ts'
 
 export interface OperationsDeps {
   /** Whether the process makes progress; a failing check has Kubernetes restart it. */
@@ -16,14 +11,17 @@ export interface OperationsDeps {
   readonly readiness: () => readonly Check[]
   /** What else there is to know, for people: watches, leadership. Never decides about readiness. */
   readonly information: () => readonly Check[]
+  /** The status page, complete. */
+  readonly page: () => Promise<string>
   readonly registry: Registry
 }
 
-/** Health and metrics, on a port of their own: never behind TLS, never on the admission port. */
+/** Health, metrics and the status page, on a port of their own: never behind TLS, never on the admission port. */
 export function createOperationsServer({
   liveness,
   readiness,
   information,
+  page,
   registry,
 }: OperationsDeps): FastifyInstance {
   const app = fastify()
@@ -32,8 +30,18 @@ export function createOperationsServer({
   app.get('/metrics', async (_request, reply) =>
     reply.type(registry.contentType).send(await registry.metrics()),
   )
+  app.get('/', async (_request, reply) => reply.headers(PAGE_HEADERS).send(await page()))
   return app
 }
+
+/** Nothing is kept, guessed or handed on by a browser. */
+const PAGE_HEADERS = {
+  'content-type': 'text/html; charset=utf-8',
+  'content-security-policy': CONTENT_SECURITY_POLICY,
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+} as const
 
 /** As kube-apiserver answers: a line for each check, 200 or 503. */
 function answer(reply: FastifyReply, checks: readonly Check[], more: readonly Check[] = []): FastifyReply {

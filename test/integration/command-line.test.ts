@@ -6,7 +6,9 @@ import type { Test } from 'tap'
 import { z } from 'zod'
 import { check, findingsInWords } from '../../src/commands/check.ts'
 import type { Finding } from '../../src/commands/finding.ts'
+import type { Foundation } from '../../src/commands/foundation.ts'
 import { once } from '../../src/commands/once.ts'
+import { scanAndFix } from '../../src/commands/scan-command.ts'
 import { createAuthority } from '../../src/certificates/authority.ts'
 import { caBundleOf } from '../../src/certificates/ca-bundle.ts'
 import { clientOf } from '../admission/on-cluster.ts'
@@ -127,7 +129,7 @@ t.test('scan', async t => {
         runs: [
           {
             flowRunId: dead.flowRunId,
-            job: `default/${dead.name}`,
+            job: { name: `default/${dead.name}`, is: 'here' },
             isMove: true,
             verdict: { kind: 'crash', reason: 'JobFailed', diagnosis: { code: 'error_exit', exitCode: 3 } },
             trail: { rules: Array },
@@ -144,6 +146,24 @@ t.test('scan', async t => {
     const { code, stdout, stderr } = await call(['scan'], { KUBECONFIG: kubeconfig })
     t.strictSame([code, stdout], [3, ''])
     t.match(stderr, /^GET .*\/(jobs|pods): 401 Unauthorized: Unauthorized\n$/)
+  })
+
+  await t.test('asks before it fixes, and takes no for an answer', async t => {
+    const asked: string[] = []
+    const isAgreed = async (question: string) => {
+      asked.push(question)
+      return false
+    }
+    const code = await inProcess(foundation =>
+      scanAndFix(
+        foundation,
+        { options: { fix: true }, conversation: { print: () => {}, isAgreed } },
+        AbortSignal.timeout(60_000),
+      ),
+    )
+    t.equal(code, 1)
+    t.match(asked, [/Move 1 of them\?/])
+    t.equal(await stateOf(dead.flowRunId), 'RUNNING')
   })
 
   await t.test('fixes what it has shown, tells of it everywhere, and leaves the living alone', async t => {
@@ -168,18 +188,22 @@ t.test('scan', async t => {
   })
 })
 
-/** What `check` finds; here in this process, for a start of its own takes longer than a look. */
+/** In this process, for a start of its own takes longer than a look. */
+function inProcess<T>(
+  work: (foundation: Foundation) => Promise<T>,
+  { KUBECONFIG = controlPlane.kubeconfig, ...settings }: Readonly<Record<string, string>> = {},
+): Promise<T> {
+  process.env['KUBECONFIG'] = KUBECONFIG
+  return once({ HOME: prefect.folder, PREFECT_API_URL: prefect.apiUrl, ...settings }, work)
+}
+
+/** What `check` finds. */
 async function look(
   t: Test,
   env: Readonly<Record<string, string>> = {},
   whose: { asInstalled?: boolean } = {},
 ): Promise<readonly Finding[]> {
-  const { KUBECONFIG = controlPlane.kubeconfig, ...settings } = env
-  process.env['KUBECONFIG'] = KUBECONFIG
-  const findings = await once(
-    { HOME: prefect.folder, PREFECT_API_URL: prefect.apiUrl, ...settings },
-    foundation => check(foundation, whose, AbortSignal.timeout(60_000)),
-  )
+  const findings = await inProcess(foundation => check(foundation, whose, AbortSignal.timeout(60_000)), env)
   for (const { name, health, advice } of findings)
     if (health === 'error' || health === 'warning') t.ok(advice, `${name}: says what to do`)
   return findings
@@ -226,6 +250,20 @@ t.test('check, of an installation', async t => {
       [],
       'and nothing was left out',
     )
+  })
+
+  await t.test('its status page tells of the run that dies next, with the rules that were asked', async t => {
+    const { flowRunId } = await startRun('exit 3')
+    const text = await eventually(() => bodyOf(`http://localhost:${installation.operationsPort}/`), {
+      until: body => body.includes('[error_exit]'),
+      what: 'the verdict on the page',
+      timeoutMs: 60_000,
+    })
+    t.match(text, flowRunId)
+    t.match(text, 'runIsDead: report JobFailed')
+    t.match(text, 'This replica leads')
+    t.match(text, 'no state is changed')
+    t.notMatch(text, 'class="ill"', 'every part is well')
   })
 
   await t.test('another Prefect, other clocks', async t => {
@@ -322,6 +360,8 @@ t.test('check, of an installation', async t => {
     )
   })
 })
+
+const bodyOf = async (url: string): Promise<string> => (await fetch(url)).text()
 
 const cluster = (apiVersion: string, kind: string) =>
   anyResource({ apiVersion, kind, plural: `${kind.toLowerCase()}s`, namespaced: false })

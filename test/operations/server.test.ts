@@ -1,6 +1,6 @@
 import { Counter, Registry } from 'prom-client'
 import t from 'tap'
-import type { Check } from '../../src/operations/server.ts'
+import type { Check } from '../../src/operations/status-report.ts'
 import { createOperationsServer } from '../../src/operations/server.ts'
 
 const well = (name: string): Check => ({ name, ok: true, detail: 'ok' })
@@ -20,6 +20,7 @@ async function ask(url: string, health: Health = {}) {
     liveness: () => health.liveness ?? [well('observer')],
     readiness: () => health.readiness ?? [well('admission')],
     information: () => health.information ?? [],
+    page: async () => '<!doctype html>',
   })
   const { statusCode, headers, body } = await app.inject({ url })
   await app.close()
@@ -86,5 +87,6 @@ t.test('metrics are told as Prometheus reads them', async t => {
 })
 
 t.test('there is nothing else', async t => {
-  for (const url of ['/', '/mutate', '/validate', '/healthz']) t.equal((await ask(url)).statusCode, 404, url)
+  for (const url of ['/status', '/mutate', '/validate', '/healthz'])
+    t.equal((await ask(url)).statusCode, 404, url)
 })
