@@ -14,7 +14,10 @@ import { install, NAMESPACE, USERNAME } from '../manifests/installation.ts'
 import type { Installation } from '../manifests/installation.ts'
 import { startServe } from '../manifests/product.ts'
 import type { Product } from '../manifests/product.ts'
-import { renderOurs } from '../manifests/render.ts'
+import { queries } from '../manifests/monitoring.ts'
+import { parseQuery } from '../manifests/promql.ts'
+import type { Matcher } from '../manifests/promql.ts'
+import { renderOurs, renderWith } from '../manifests/render.ts'
 
 /**
  * `serve` under the service account of manifests/, with real RBAC and the API server's audit log on: through
@@ -165,9 +168,21 @@ const isDiagnosed = (code: string) => ({
   timeoutMs: WAIT_MS,
 })
 
+/** Whether a line announces the metric, or, where a label is asked for by value, is a series that has it. */
+const exports =
+  (metric: string, matchers: readonly Matcher[]) =>
+  (line: string): boolean => {
+    const asked = matchers.filter(({ operator }) => operator === '=')
+    return asked.length === 0
+      ? line.startsWith(`# TYPE ${metric.replace(/_(bucket|sum|count)$/, '')} `)
+      : line.startsWith(`${metric}{`) &&
+          asked.every(({ label, value }) => line.includes(`${label}="${value}"`))
+  }
+
 const isOfRuns = ({ resource }: Use): boolean => /^(jobs|pods|pods\/log|events)$/.test(resource)
 
-const base = await renderOurs('base')
+// With the component that fences what RBAC cannot: nothing that the program does is refused by it.
+const base = await renderWith(folder, 'own-metadata-only')
 
 const clusterRoleBindings = anyResource({
   apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -261,6 +276,14 @@ t.test('under the service account of the base', async t => {
     await api.remove(pods, { name: pod.metadata.name }, { gracePeriodSeconds: 1 })
     await untilUsed('the node to be asked for', ({ resource }) => resource === 'nodes')
     await node.comeBack()
+  })
+
+  await t.test('what alerts and dashboard ask for is exported', async t => {
+    const { body } = await request(`http://localhost:${installation.operationsPort}/metrics`)
+    const lines = (await body.text()).split('\n')
+    for (const { where, expr } of queries)
+      for (const { metric, matchers } of parseQuery(expr).selectors)
+        t.ok(lines.some(exports(metric, matchers)), `${where}: ${metric}`)
   })
 
   await t.test('it stops in good order and gives the lease back', async t => {
