@@ -2,6 +2,7 @@ import { missing, nothing } from './answers.ts'
 import type { Case, RunCase } from './case.ts'
 import { caseOf } from './case.ts'
 import type { Facts } from './facts.ts'
+import { untilHeartIsSilent } from './heart.ts'
 import { endOrRetry, endStuck } from './moves.ts'
 import { RULES_OF_DEATH } from './rules/of-death.ts'
 import { RULES_OF_LIFE } from './rules/of-life.ts'
@@ -9,6 +10,7 @@ import { RULES_OF_RUN } from './rules/of-run.ts'
 import type { Rule } from './rules/rule.ts'
 import type { VerdictSettings } from './settings.ts'
 import { factsInWords } from './trail.ts'
+import { hasLeftProcess } from './unseen-end.ts'
 import type { Decision, TrailStep, Verdict } from './verdict.ts'
 
 /**
@@ -37,9 +39,15 @@ function decideRun(facts: Case, asked: TrailStep[]): Verdict {
 
 function decideEnd(facts: RunCase, asked: TrailStep[]): Verdict {
   const { life } = facts
-  if (life.kind !== 'dead') return answered(asked, 'startIsStuckTooLong', endStuck(facts))
+  if (life.kind !== 'dead') return decideStuck(facts, asked)
   const question = { ...facts, death: life }
   return firstAnswer(RULES_OF_DEATH, question, asked) ?? answered(asked, 'runIsDead', endOrRetry(question))
+}
+
+/** A pod before the stuck one may go on where nobody sees it. */
+function decideStuck(facts: RunCase, asked: TrailStep[]): Verdict {
+  const silence = hasLeftProcess(facts) ? untilHeartIsSilent(facts) : undefined
+  return answered(asked, 'startIsStuckTooLong', silence ?? endStuck(facts))
 }
 
 function firstAnswer<C>(rules: readonly Rule<C>[], facts: C, asked: TrailStep[]): Verdict | undefined {

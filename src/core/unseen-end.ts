@@ -1,4 +1,4 @@
-import type { DeadCase } from './case.ts'
+import type { DeadCase, RunCase } from './case.ts'
 import type { PodFact } from './facts.ts'
 import { isOwnedBy, trueCondition } from './life.ts'
 import type { Instant, Job, Pod } from './objects.ts'
@@ -21,12 +21,19 @@ export function unseenEndOf({ pod, gone }: PodFact): Instant | undefined {
  * that it had pods and none of them is known: all went while nobody watched, or another controller had them
  * somewhere else (`managedBy`). A Job that completed has heard of its pods' success.
  */
-export function isEndUnseen({ pods, newest, death }: DeadCase): boolean {
-  if (!newest) return pods.some(isUnseen)
-  const own = pods.filter(pod => isOwnedBy(pod, newest))
-  if (own.length > 0) return own.some(isUnseen)
+export function isEndUnseen(facts: DeadCase): boolean {
+  const { newest, death } = facts
+  const own = ownPods(facts)
+  if (own.length > 0 || !newest) return own.some(isUnseen)
   return death.reason !== 'JobComplete' && hadPods(newest.job)
 }
+
+/** Whether the newest Job, though it cannot start now, may have left a process behind on such a node. */
+export const hasLeftProcess = (facts: RunCase): boolean => ownPods(facts).some(isUnseen)
+
+/** Those of the newest Job; all there are where no Job is known. */
+const ownPods = ({ pods, newest }: RunCase): readonly PodFact[] =>
+  newest ? pods.filter(pod => isOwnedBy(pod, newest)) : pods
 
 const isUnseen = (fact: PodFact): boolean => unseenEndOf(fact) !== undefined
 

@@ -104,7 +104,9 @@ const isOrphan = (run: FlowRun, { isKnown, youngMs, clock }: OrphanScanDeps): bo
 
 /**
  * An orphan of a work pool that is ours is looked at after every scan; any other can only be reported, so it is
- * looked at once per state: it is probably alive in another cluster, and there may be thousands.
+ * looked at once per state: it is probably alive in another cluster, and there may be thousands. Nothing is missed by
+ * that: a new state, Job or pod is looked at whatever was told before, waits go on in the queue, and without any of
+ * these absence proves no more tomorrow than it does today.
  */
 function follow(
   run: FlowRun,

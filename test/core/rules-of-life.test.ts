@@ -399,6 +399,18 @@ t.test('a start that is stuck is not ended where something else of the run may l
       },
       verdict: 'nothing JobIsActive',
     },
+    'the pod before it was deleted by force, perhaps on a node that is cut off, and its heart beats': {
+      world: {
+        now: 700,
+        settings,
+        run: PENDING,
+        jobs: [job({ spec: { backoffLimit: 3 } })],
+        pods: [stuck, pod({ name: 'etl-0', gone: 50 })],
+        heartbeat: 600,
+      },
+      verdict: 'requeue HeartIsBeating',
+      with: { afterMs: 300_000 },
+    },
     'another index of its Job is about to start': {
       world: {
         now: 700,

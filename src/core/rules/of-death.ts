@@ -1,6 +1,7 @@
-import { askOnce, missing, nothing, untilOver } from '../answers.ts'
+import { askOnce, nothing, untilOver } from '../answers.ts'
 import type { DeadCase } from '../case.ts'
 import type { DiagnosisCode } from '../diagnosis/codes.ts'
+import { untilHeartIsSilent } from '../heart.ts'
 import { cancel } from '../moves.ts'
 import { isEndUnseen } from '../unseen-end.ts'
 import type { Verdict } from '../verdict.ts'
@@ -57,16 +58,6 @@ function stateIsNewerThanDeath(facts: DeadCase): Verdict | undefined {
 /** The verdict stands; the Events may still say why. A read that fails changes nothing. */
 const eventsMayTellWhy = ({ finding, facts }: DeadCase): Verdict | undefined =>
   VAGUE.has(finding.diagnosis.code) ? askOnce('events', facts.events) : undefined
-
-/**
- * A heartbeat is a sign of life, whatever Kubernetes says, until the next one has failed to come twice. An old one
- * is none: the dead have had heartbeats, too.
- */
-function untilHeartIsSilent({ facts, settings }: DeadCase): Verdict | undefined {
-  const { heartbeat } = facts
-  if (!heartbeat?.known) return missing('heartbeat', heartbeat)
-  return untilOver((heartbeat.value ?? 0) + settings.graces.newerState - facts.now, 'HeartIsBeating')
-}
 
 /** What must be waited for before a dead run is moved. A run that none of them speaks for is ended or retried. */
 export const RULES_OF_DEATH: readonly Rule<DeadCase>[] = [
