@@ -131,3 +131,17 @@ t.test('every alert has a runbook, and every runbook an alert', async t => {
   for (const [, name = ''] of told.join('\n').matchAll(/runbook ([\w-]+)/g))
     t.ok(`${name}.md` in pages, `the dashboard names ${name}`)
 })
+
+t.test('what a runbook looks for in the log or the metrics, the program says', async t => {
+  let source = ''
+  for await (const file of glob('src/**/*.ts', { cwd: ROOT }))
+    source += await readFile(new URL(file, ROOT), 'utf8')
+  const wanted: string[] = []
+  for await (const file of glob('docs/runbooks/*.md', { cwd: ROOT }))
+    for (const [, pattern = ''] of (await readFile(new URL(file, ROOT), 'utf8')).matchAll(
+      /grep (?:-E )?'([^'(]+)'/g,
+    ))
+      wanted.push(...pattern.split('|'))
+  t.not(wanted.length, 0)
+  for (const words of wanted) t.ok(source.includes(words), words)
+})
