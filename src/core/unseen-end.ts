@@ -17,15 +17,16 @@ export function unseenEndOf({ pod, gone }: PodFact): Instant | undefined {
 
 /**
  * Whether the newest Job may have left a process behind: on a node that is merely cut off from Kubernetes the flow
- * goes on, and goes on talking to Prefect, whatever has become of its pod here. The same holds where the Job says
- * that it had pods and none of them is known: all went while nobody watched, or another controller had them
- * somewhere else (`managedBy`). A Job that completed has heard of its pods' success.
+ * goes on, and goes on talking to Prefect, whatever has become of its pod here. The same holds where the Job counts
+ * more pods than are known: some went while nobody watched, or another controller had them somewhere else
+ * (`managedBy`). A Job that completed has heard of its pods' success.
  */
 export function isEndUnseen(facts: DeadCase): boolean {
   const { newest, death } = facts
   const own = ownPods(facts)
-  if (own.length > 0 || !newest) return own.some(isUnseen)
-  return death.reason !== 'JobComplete' && hadPods(newest.job)
+  if (own.some(isUnseen)) return true
+  if (!newest || death.reason === 'JobComplete') return false
+  return countOf(newest.job) > new Set(own.map(({ pod }) => pod.metadata.uid)).size
 }
 
 /** Whether the newest Job, though it cannot start now, may have left a process behind on such a node. */
@@ -40,5 +41,6 @@ const isUnseen = (fact: PodFact): boolean => unseenEndOf(fact) !== undefined
 const declaredAt = ({ metadata, status }: Pod): Instant =>
   trueCondition(status.conditions, 'DisruptionTarget')?.lastTransitionTime ?? metadata.creationTimestamp
 
-const hadPods = ({ status: { active, succeeded, failed, terminating } }: Job): boolean =>
-  active + succeeded + failed + terminating > 0
+/** How many pods a Job has had, at the least: one that is Terminating may count as failed already. */
+const countOf = ({ status: { active, succeeded, failed, terminating } }: Job): number =>
+  active + succeeded + Math.max(failed, terminating)

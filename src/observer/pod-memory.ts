@@ -17,6 +17,7 @@ const optionalText = z.exactOptional(z.string())
 const optionalNumber = z.exactOptional(z.number())
 
 const state = z.object({
+  running: z.exactOptional(z.object({ startedAt: optionalNumber })),
   terminated: z.exactOptional(
     z.object({
       exitCode: z.number(),
@@ -131,8 +132,11 @@ const compactStatus = (status: ContainerStatus): ContainerStatus => ({
   lastState: compactState(status.lastState),
 })
 
-const compactState = ({ terminated }: ContainerState): ContainerState =>
-  terminated ? { terminated: withShortMessage(terminated) } : {}
+/** What ran on record when its pod was called Failed was not seen to end. */
+const compactState = ({ running, terminated }: ContainerState): ContainerState => ({
+  ...(running && { running }),
+  ...(terminated && { terminated: withShortMessage(terminated) }),
+})
 
 /** The same with no more of its message than is quoted. */
 const withShortMessage = <T extends { readonly message?: string }>(part: T): T =>

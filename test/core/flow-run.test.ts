@@ -3,7 +3,7 @@ import type { FlowRun } from '../../src/core/flow-run.ts'
 import { isInProcess } from '../../src/core/flow-run.ts'
 import { run } from './build/runs.ts'
 
-const plain = ({ workPoolName: _, ...rest }: FlowRun): FlowRun => rest
+const plain = ({ workPoolName: _workPool, ...rest }: FlowRun): FlowRun => rest
 
 t.test('who runs in the process of another run', async t => {
   const alone = { hasDeployment: false, names: null }

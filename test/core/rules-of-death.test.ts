@@ -234,6 +234,15 @@ t.test('a process whose end nobody saw may go on where its node is only cut off'
         },
         verdict: 'requeue HeartIsBeating',
       },
+      'one of its pods went while nobody watched': {
+        world: {
+          jobs: [job({ failed: 'BackoffLimitExceeded', status: { failed: 2 } })],
+          pods: [pod({ oom: true })],
+          now: 500,
+          heartbeat: 310,
+        },
+        verdict: 'requeue HeartIsBeating',
+      },
       'its Job was deleted here, and its pods are in another cluster': {
         world: {
           jobs: [job({ gone: 30, status: { active: 1 }, spec: { managedBy: 'kueue.x-k8s.io/multikueue' } })],
@@ -267,6 +276,14 @@ t.test('a process whose end nobody saw may go on where its node is only cut off'
       world: { ...DEAD, heartbeat: 19 },
       verdict: 'crash JobFailed',
       asked: ['flowRun', 'cluster'],
+    },
+    'a pod that is Terminating counts as failed already': {
+      world: {
+        jobs: [job({ gone: 30, status: { failed: 1, terminating: 1 } })],
+        pods: [pod({ exitCode: 143, gone: 29 })],
+        heartbeat: 20,
+      },
+      verdict: 'crash JobDeleted',
     },
     'its Job completed, and no pod of it is left': {
       world: { jobs: [job({ complete: true, status: { succeeded: 1 } })], now: 90, heartbeat: 50 },

@@ -2,6 +2,7 @@ import t from 'tap'
 import { diagnose } from '../../src/core/diagnosis/diagnose.ts'
 import type { JobFact, PodFact } from '../../src/core/facts.ts'
 import type { ContainerStatus } from '../../src/core/objects.ts'
+import { unseenEndOf } from '../../src/core/unseen-end.ts'
 import { DEAD_PODS } from '../../src/observer/annotations.ts'
 import { rememberedPods, rememberPods } from '../../src/observer/pod-memory.ts'
 import { at, job, pod } from '../core/build/objects.ts'
@@ -180,4 +181,15 @@ t.test('an annotation that somebody rewrote is no memory, and no harm', t => {
     t.equal(rememberPods(withMemory(FAILED, text), [pod({ oom: true })]), memory, `${sentence}: written anew`)
   }
   t.end()
+})
+
+t.test('of a pod that the control plane called Failed it is remembered that nobody saw its end', async t => {
+  const conditions = [{ type: 'DisruptionTarget', status: 'True', reason: 'DeletionByPodGC' }] as const
+  const collected = pod({ phase: 'Failed', conditions })
+  const isUnseen = (fact: PodFact): boolean =>
+    rememberedPods([withMemory(FAILED, rememberPods(FAILED, [fact]))], []).some(
+      remembered => unseenEndOf(remembered) !== undefined,
+    )
+  t.ok(isUnseen(collected), 'its container ran when it was last heard of')
+  t.notOk(isUnseen(pod({ oom: true })), 'kubelet has seen its container end')
 })
