@@ -26,7 +26,9 @@ export function createLogger({ level, format, to = 'stdout' }: LogOptions): Logg
     timestamp: stdTimeFunctions.isoTime,
     redact: { paths: SECRET_PATHS, censor: '(redacted)' },
   }
-  if (format === 'json') return pino(options, destination(fd))
+  // Written beside the work, together where lines come fast: a reader that does not read holds up nobody, and a burst of
+  // reviews costs a write for many. What is left is written at the exit; only SIGKILL takes the last lines along.
+  if (format === 'json') return pino(options, destination({ dest: fd, sync: false }))
   return pino(
     options,
     pretty({ translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', sync: true, destination: fd }),

@@ -33,6 +33,12 @@ t.test('for machines: an object a line, with a time that people can read', t => 
   t.end()
 })
 
+t.test('lines are written beside the work, and none is left behind at the exit', t => {
+  const statements = "for (let n = 0; n < 1000; n += 1) log.info({ n }, 'one'); process.exit()"
+  t.equal(logged(JSON_LINES, statements).trim().split('\n').length, 1000)
+  t.end()
+})
+
 t.test('for people: a line', t => {
   const text = logged(PRETTY, "log.warn({ flowRunId: 'a' }, 'one')")
   t.match(text, /^\[[\d:.]+\] .*WARN.*one/)
