@@ -183,13 +183,14 @@ t.test('an annotation that somebody rewrote is no memory, and no harm', t => {
   t.end()
 })
 
+const isUnseen = (fact: PodFact): boolean =>
+  rememberedPods([withMemory(FAILED, rememberPods(FAILED, [fact]))], []).some(
+    remembered => unseenEndOf(remembered) !== undefined,
+  )
+
 t.test('of a pod that the control plane called Failed it is remembered that nobody saw its end', async t => {
   const conditions = [{ type: 'DisruptionTarget', status: 'True', reason: 'DeletionByPodGC' }] as const
   const collected = pod({ phase: 'Failed', conditions })
-  const isUnseen = (fact: PodFact): boolean =>
-    rememberedPods([withMemory(FAILED, rememberPods(FAILED, [fact]))], []).some(
-      remembered => unseenEndOf(remembered) !== undefined,
-    )
   t.ok(isUnseen(collected), 'its container ran when it was last heard of')
   t.notOk(isUnseen(pod({ oom: true })), 'kubelet has seen its container end')
 })
