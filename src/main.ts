@@ -12,7 +12,7 @@ import {
   writeRecording,
 } from './commands/explain.ts'
 import { createFoundation } from './commands/foundation.ts'
-import { EXIT_CODES, EXIT_CODES_HELP, exitCodeOf, isAgreed, once } from './commands/once.ts'
+import { EXIT_CODES, EXIT_CODES_HELP, exitCodeOf, isAgreed, once, Stopped } from './commands/once.ts'
 import type { ScanOptions } from './commands/scan-command.ts'
 import { scanAndFix } from './commands/scan-command.ts'
 import { serve } from './commands/serve.ts'
@@ -121,7 +121,7 @@ function untilStopped(): AbortSignal {
   for (const name of ['SIGTERM', 'SIGINT'] as const)
     process.on(name, () => {
       if (stop.signal.aborted) process.exit(1)
-      stop.abort(new Error(`stopped by ${name}`))
+      stop.abort(new Stopped(`stopped by ${name}`))
     })
   return stop.signal
 }

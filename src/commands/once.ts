@@ -18,7 +18,14 @@ export const EXIT_CODES = {
   usage: 2,
   /** It could not be found out: an API does not answer, or refuses. */
   unknown: 3,
+  /** Called off by Ctrl-C or SIGTERM, as a shell has it. */
+  stopped: 130,
 } as const
+
+/** Somebody called it off. */
+export class Stopped extends Error {
+  override readonly name = 'Stopped'
+}
 
 /** For the help of every such command. */
 export const EXIT_CODES_HELP = `
@@ -45,6 +52,7 @@ export async function once<T>(
 /** The exit code for an error that is not a mistake of ours, whose message says all there is to know. */
 export function exitCodeOf(error: unknown): number | undefined {
   if (error instanceof ConfigError || error instanceof ArgumentError) return EXIT_CODES.usage
+  if (error instanceof Stopped) return EXIT_CODES.stopped
   const isOfApi =
     error instanceof KubernetesError || error instanceof PrefectError || error instanceof PrefectUnavailable
   return isOfApi ? EXIT_CODES.unknown : undefined
