@@ -65,36 +65,6 @@ t.test('a run asked for twice at once is read once, and again the next time: not
   t.equal(requests.length, 2)
 })
 
-t.test(
-  'those that are asked for one after the other, while Prefect is at an answer, travel together',
-  async t => {
-    const gate = Promise.withResolvers<void>()
-    const requests: (string | readonly string[])[] = []
-    const read = createReadRuns({
-      one: async id => {
-        requests.push(id)
-        await gate.promise
-        return { ...run(), id }
-      },
-      many: async ids => {
-        requests.push(ids)
-        return new Map(ids.map(id => [id, { ...run(), id }]))
-      },
-    })
-    const first = read('a', signal)
-    while (requests.length === 0) await turn()
-    const others: Promise<unknown>[] = []
-    for (const id of ['b', 'c', 'd']) {
-      others.push(read(id, signal))
-      await turn()
-    }
-    await Promise.all(others)
-    t.strictSame(requests, ['a', ['b', 'c', 'd']])
-    gate.resolve()
-    t.equal((await first)?.id, 'a')
-  },
-)
-
 t.test('a run that does not exist is undefined, alone and among others', async t => {
   const { read } = createPrefect({ missing: ['b'] })
   t.equal(await read('b'), undefined)

@@ -151,7 +151,8 @@ function sumOf(all: readonly Counts[]): Counts {
 const METHOD = `Real control plane, real Prefect server. 1,000 subflow runs are Pending in Prefect; their Jobs are made 100 at a time, the Job
 controller makes the pods, the scheduler binds them, and their statuses are written as a kubelet would. Each flow reports Running, and
 later Completed; then 100 more arrive, run, and are OOM-killed. One observer at a time, each at its defaults, ours with its admission.
-A proxy before Prefect counts the requests of the observer alone; those to the API server are counted by its own audit log, by user agent.
+A proxy before Prefect counts the requests of the observer alone; those to the API server are counted by its own audit log, by user agent
+(no kubelet answers here, so a pod's log is asked for four times in vain; where one does, once).
 At the end nothing happens for some seconds, and the observer's connections to the API server are counted by the kernel.`
 
 const LIMIT = `to be written`

@@ -7,7 +7,7 @@ import type { Observer, Side } from '../observers/observers.ts'
 import { connectionsTo } from '../observers/usage.ts'
 import type { Run, World } from '../observers/world.ts'
 import type { AuditLog } from './audit.ts'
-import { between, whenQuiet } from './settled.ts'
+import { between, LATEST_QUESTION_MS, whenQuiet } from './settled.ts'
 import type { Asked } from './settled.ts'
 
 export interface Scene {
@@ -60,6 +60,7 @@ export async function billOf(side: Side, scene: Scene, { healthy, dying }: Sizes
   progress(`${side}: they complete`)
   complete('completes')
   await whenCompleted(world, side, healthy)
+  if (side === 'ours') await sleep(LATEST_QUESTION_MS)
   const completed = await askedSoFar()
   progress(`${side}: ${dying} runs arrive and die`)
   const kill = await arrive(scene, ill)

@@ -20,6 +20,12 @@ export async function whenQuiet(proxy: CountingProxy): Promise<void> {
   while (Date.now() - Math.max(began, proxy.lastRequestAt()) < QUIET_MS) await sleep(LOOK_MS)
 }
 
+/**
+ * Ours asks about a run whose Job completed when its grace is over (30 s), and then waits for the next full ten seconds,
+ * so that many are asked about together.
+ */
+export const LATEST_QUESTION_MS = 40_000
+
 /** What was asked between two moments. */
 export const between = (before: Asked, after: Asked): Asked => ({
   prefect: less(after.prefect, before.prefect),

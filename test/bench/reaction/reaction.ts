@@ -15,11 +15,11 @@ import { watchJobEnds } from './job-ends.ts'
 const DEATHS = 200
 const DEATHS_WHILE_PENDING = 20
 
-/** Four a second, two for each side: far from what either can take, so that each is answered by itself. */
-const EVERY_MS = 250
+/** Five a second, half of them for each side: far from what either can take, so that each is answered by itself. */
+const EVERY_MS = 200
 
 /** Other runs for each side, and new ones a second. */
-const CHURN = { each: 600, perSecond: 15 } as const
+const CHURN = { each: 500, perSecond: 15 } as const
 
 /** How many die among them. */
 const DEATHS_IN_CHURN = 25
