@@ -1,15 +1,22 @@
+import { readFileSync } from 'node:fs'
 import { DIAGNOSIS_CODES } from '../../src/core/diagnosis/codes.ts'
 import { VARIABLES } from '../../src/config/variables.ts'
 import type { Variable } from '../../src/config/variables.ts'
+import { resultsSchema } from '../bench/result.ts'
+import { inWords, reachInWords } from '../bench/table.ts'
 import { DEATHS } from '../core/deaths.ts'
 
 /** The README, which tells people what the code says: its tables are made, not written. */
 export const README = new URL('../../README.md', import.meta.url)
 
+/** What `npm run bench` found. */
+const RESULTS = new URL('../../docs/benchmarks/results.json', import.meta.url)
+
 /** What stands between `<!-- begin:NAME -->` and `<!-- end:NAME -->`, by name. */
 const sections = (): Readonly<Record<string, string>> => ({
   deaths: deathsTable(),
   settings: settingsTable(),
+  measured: measuredTable(),
   codes: DIAGNOSIS_CODES.map(code => `\`${code}\``).join(' '),
 })
 
@@ -42,6 +49,23 @@ function settingsTable(): string {
   const variables: readonly (readonly [string, Variable])[] = Object.entries(VARIABLES)
   const rows = variables.map(([name, { preset, about }]) => [`\`${name}\``, presetOf(preset), about])
   return table(['variable', 'default', 'meaning'], rows)
+}
+
+/** Of all figures those that we mean to reach, whether they are reached or not. */
+function measuredTable(): string {
+  const results = Object.values(resultsSchema.parse(JSON.parse(readFileSync(RESULTS, 'utf8'))))
+  const rows = results.flatMap(({ title, figures }) =>
+    figures
+      .filter(({ reach }) => reach !== undefined)
+      .map(({ what, minimum, median, maximum, unit, ...figure }) => [
+        title,
+        what,
+        `${inWords(median)} ${unit}`.trim(),
+        `${inWords(minimum)} to ${inWords(maximum)}`,
+        reachInWords({ median, ...figure }),
+      ]),
+  )
+  return table(['', 'what', 'median', 'from, to', 'to reach'], rows)
 }
 
 /** A list of many parts may be broken between them; an empty text is no default to show. */
