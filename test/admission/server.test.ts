@@ -1,4 +1,5 @@
 import fastify from 'fastify'
+import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import t from 'tap'
 import { createAdmissionMetrics } from '../../src/admission/metrics.ts'
@@ -169,6 +170,17 @@ t.test('a look-up that fails is logged with its cause, at warning', async t => {
   const { server, lines } = serverOf({ parentOf: () => Promise.reject(new Error('connect ECONNREFUSED')) })
   await answerTo(server, '/mutate', reviewOf(pod))
   t.match(lines, [{ level: 40, outcome: 'lookup_failed', err: { message: 'connect ECONNREFUSED' } }])
+})
+
+t.test('a secret that an error carries along is kept out of the log', async t => {
+  const lines: string[] = []
+  const write = (line: string): void => void lines.push(line)
+  const logger = pino({ redact: ['err.headers'] }, { write })
+  const error = Object.assign(new Error('503'), { headers: { authorization: 'hunter2' } })
+  const { server } = serverOf({ logger, parentOf: () => Promise.reject(error) })
+  await answerTo(server, '/mutate', reviewOf(pod))
+  t.match(lines, [/lookup_failed/])
+  t.notMatch(lines.join(), 'hunter2')
 })
 
 t.test('the look-up is told to stop at its deadline', async t => {
