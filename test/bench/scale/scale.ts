@@ -18,10 +18,9 @@ const DEFAULT = { jobs: 10_000, peerJobs: 1_000 } as const
 /** One in ten dies. */
 const DYING = 10
 
-/** The peer has so long for what it does at its start, and so long for a burst; and so have we. */
-const PATIENCE_MS = 180_000
-
 const FOREIGN_PODS = 10_000
+
+const REST_MS = 10_000
 
 const NAMESPACE = 'flows'
 
@@ -42,7 +41,7 @@ export const scale: Group = {
       const runs = [...alive]
       const dying = runs.filter((_, number) => number % DYING === 0)
       const { progress } = bench
-      steps.push(await measureStep(world, { side, runs, dying, patienceMs: PATIENCE_MS, progress }))
+      steps.push(await measureStep(world, { side, runs, dying, progress }))
       await remove(world, dying)
       for (const run of dying) alive.delete(run)
     }
@@ -89,19 +88,19 @@ interface Foreign {
 
 async function measureForeign(world: World, { progress }: Bench): Promise<Foreign> {
   await using observer = await startObserver('ours', world, { namespace: NAMESPACE })
-  await sleep(10_000)
+  await sleep(REST_MS)
   progress(`making ${FOREIGN_PODS} foreign pods`)
   const began = Date.now()
   const before = await usageOf(observer.pid)
   await makeForeignPods(world, NAMESPACE, FOREIGN_PODS)
   const tookMs = Date.now() - began
   const after = await usageOf(observer.pid)
-  await sleep(tookMs)
+  await sleep(REST_MS)
   const rested = await usageOf(observer.pid)
   return {
     pods: FOREIGN_PODS,
     cpuSeconds: after.cpuSeconds - before.cpuSeconds,
-    cpuSecondsAtRest: rested.cpuSeconds - after.cpuSeconds,
+    cpuSecondsAtRest: ((rested.cpuSeconds - after.cpuSeconds) * tookMs) / REST_MS,
     rssMiB: after.rssMiB - before.rssMiB,
   }
 }

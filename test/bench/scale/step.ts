@@ -43,10 +43,14 @@ export interface StepOptions {
   readonly runs: readonly Run[]
   /** Those of them that die. */
   readonly dying: readonly Run[]
-  /** How long the burst may take. */
-  readonly patienceMs: number
   readonly progress: (line: string) => void
 }
+
+/**
+ * How long a start may take, and a burst; whoever is not done then is measured as far as it got. Many times what ours
+ * needs on two cores.
+ */
+const PATIENCE = { atLeastMs: 60_000, perJobMs: 10, perDeathMs: 200 } as const
 
 const LOOK_MS = 100
 const QUIET_MS = 3_000
@@ -63,7 +67,8 @@ export async function measureStep(world: World, options: StepOptions): Promise<S
   progress(`${side}, ${jobs} Jobs: starting`)
   const began = Date.now()
   await using observer = await startObserver(side, world, { namespace, env: UNLIMITED })
-  const startUpSeconds = ((await whenQuiet(observer, began + options.patienceMs)) - began) / 1_000
+  const deadline = began + PATIENCE.atLeastMs + jobs * PATIENCE.perJobMs
+  const startUpSeconds = ((await whenQuiet(observer, deadline)) - began) / 1_000
   const startUpRequests = requestsTo(observer)
   await sleep(SETTLE_MS)
   const before = await usageOf(observer.pid)
@@ -89,14 +94,11 @@ async function whenQuiet(observer: Observer, deadline: number): Promise<number> 
 const requestsTo = ({ proxy }: Observer): number =>
   [...proxy.counts().values()].reduce((sum, count) => sum + count, proxy.messages())
 
-async function measureBurst(
-  world: World,
-  observer: Observer,
-  { runs, dying, patienceMs }: StepOptions,
-): Promise<Burst> {
+async function measureBurst(world: World, observer: Observer, { runs, dying }: StepOptions): Promise<Burst> {
   const { cpuSeconds } = await usageOf(observer.pid)
   const requests = requestsTo(observer)
   const began = Date.now()
+  const patienceMs = PATIENCE.atLeastMs + dying.length * PATIENCE.perDeathMs
   const killing = kill(world, dying)
   const answeredAt = (): readonly number[] =>
     dying.flatMap(({ flowRunId }) => observer.proxy.crashedAt(flowRunId) ?? [])
