@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # build.sh TARGET OUTPUT: builds a target of the Dockerfile with buildah, without Docker, into an OCI archive, and
-# prints its digest. Every time in it is that of the commit, so that the same sources on the same bases should give the same.
+# prints its digest. Every time in it is that of the commit, so that the same sources on the same bases give the same.
 # More arguments go to buildah, such as `-v ~/.npmrc:/root/.npmrc:ro`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
