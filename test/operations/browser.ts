@@ -158,7 +158,7 @@ async function open(wire: Wire, { url, view }: { url: string; view: View }): Pro
     requests,
     evaluate: async expression => {
       const { result } = await send('Runtime.evaluate', { expression, returnByValue: true })
-      return z.object({ value: z.unknown() }).parse(result).value
+      return z.object({ value: z.unknown().optional() }).parse(result).value
     },
     screenshot: async () => {
       const { data } = await send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: false })
