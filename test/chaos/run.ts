@@ -60,7 +60,7 @@ const settingsFor = (schedule: readonly Fault[]): NodeJS.ProcessEnv => ({
   PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_HANDLE_SUBFLOW_FAILURE_STATE: 'crashed',
   LIFEGUARD_WORK_POOLS: POOL,
   LIFEGUARD_ORPHAN_SCAN_INTERVAL: '15s',
-  LIFEGUARD_GRACES: `exited_without_reporting=10s,orphan=10s,newer_state=${Math.ceil(silenceIn(schedule) / 1_000)}s,close_call=60s`,
+  LIFEGUARD_GRACES: `exited_without_reporting=10s,orphan=10s,newer_state=${Math.ceil(silenceIn(schedule) / 1_000)}s,close_call=60s,missing_job=120s`,
   LIFEGUARD_HOST: '127.0.0.1',
   LIFEGUARD_ADMISSION_PORT: '0',
   LIFEGUARD_OPERATIONS_PORT: '0',
