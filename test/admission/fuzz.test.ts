@@ -98,9 +98,33 @@ t.test('what mutation does to any Job or pod', async t => {
   await t.resolves(fc.assert(property, RUNS))
 })
 
-/** With the parent label and the annotation taken away again, an object is what it was. */
+/**
+ * With the parent label and the annotation taken away again, an object is what it was; but a Job's template that did not
+ * say which run it is of says so now.
+ */
 const onlyAdds = (before: object, after: object): boolean =>
-  jsonPatch.compare({ object: stripped(before) }, { object: stripped(after) }).length === 0
+  jsonPatch.compare({ object: stripped(withRunInTemplate(before, after)) }, { object: stripped(after) })
+    .length === 0
+
+interface Labelled {
+  readonly metadata?: { readonly labels?: Record<string, string> | null } | null
+}
+
+const runOf = (part: Labelled | undefined) => part?.metadata?.labels?.[FLOW_RUN_ID_LABEL]
+const templateOf = (job: object) => (job as { spec?: { template?: Labelled } }).spec?.template
+
+/** `before`, its template given the Job's own run where it had none and has that in `after`. */
+function withRunInTemplate(before: object, after: object): object {
+  const run = runOf(before)
+  if (runOf(templateOf(before)) !== undefined || runOf(templateOf(after)) !== run) return before
+  const copy = structuredClone(before)
+  const template = templateOf(copy)
+  if (template === undefined || run === undefined) return before
+  const { metadata } = template
+  const labels = { ...metadata?.labels, [FLOW_RUN_ID_LABEL]: run }
+  Object.assign(template, { metadata: { ...metadata, labels } })
+  return copy
+}
 
 const stripped = (object: object): unknown =>
   JSON.parse(JSON.stringify(object), (key, value: unknown) => {
