@@ -11,7 +11,7 @@ import type { World } from '../core/build/world.ts'
 import { decideIn, settingsOf } from '../core/build/world.ts'
 
 // Half a dozen processes start, each with everything that the real one loads.
-t.setTimeout(60_000)
+t.setTimeout(600_000)
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
