@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { createGuard } from '../../cluster/guard.ts'
 
 /** The API server's own record of who asked it what. */
 export interface AuditLog extends AsyncDisposable {
@@ -32,6 +33,8 @@ const lineSchema = z.looseObject({
 /** Prepares an audit log in a folder of its own, which disposal removes. */
 export async function createAuditLog(): Promise<AuditLog> {
   const folder = await mkdtemp(join(tmpdir(), 'prefect-lifeguard-audit-'))
+  const guard = await createGuard()
+  guard.afterDeath({ kind: 'folder', path: folder })
   const policy = join(folder, 'policy.yaml')
   const log = join(folder, 'audit.log')
   await writeFile(policy, POLICY)
@@ -47,7 +50,8 @@ export async function createAuditLog(): Promise<AuditLog> {
       }
       return counts
     },
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+    // It also removes the folder.
+    [Symbol.asyncDispose]: guard.close,
   }
 }
 

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { startControlPlane } from '../../cluster/control-plane.ts'
 import type { ControlPlane, ControlPlaneOptions } from '../../cluster/control-plane.ts'
+import { createGuard } from '../../cluster/guard.ts'
 import { startPrefect } from '../../cluster/prefect.ts'
 import type { Prefect } from '../../cluster/prefect.ts'
 import { namespaces } from '../../cluster/resources.ts'
@@ -53,7 +54,10 @@ const run = promisify(execFile)
 export async function startWorld(options: ControlPlaneOptions = {}): Promise<World> {
   await using stack = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'prefect-lifeguard-bench-'))
-  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const guard = await createGuard()
+  guard.afterDeath({ kind: 'folder', path: folder })
+  // It also removes the folder.
+  stack.defer(guard.close)
   // No heartbeat comes from a node whose statuses are written by a driver.
   const controlPlane = stack.use(
     await startControlPlane({ jobBackOff: '1s', nodeMonitorGraceSeconds: 36_000, ...options }),
