@@ -158,7 +158,7 @@ At the end nothing happens for some seconds, and the observer's connections to t
 const LIMIT = `Of a death's requests three are its own: the proposal, the look at the history afterwards (Prefect has no compare-and-set), and the
 search for subflows that ran in the dead process; reads, logs and events are shared. Look-ups of admission share a request when they come
 within five milliseconds of each other, so how many they take is decided by how fast the API server sends its reviews: a slow one makes small
-batches, and on a busy machine some objects pass unlabelled and are labelled later, a request to the API server each. After a completed Job Prefect has to be asked once, thirty to forty seconds later, and those of ten seconds are asked about together
+batches, and on a busy machine some objects seem to pass unlabelled and to be labelled later, a request to the API server each (not traced). After a completed Job Prefect has to be asked once, thirty to forty seconds later, and those of ten seconds are asked about together
 (ADR 10); the peer does not ask, and does not notice when a flow never reported. To the API server a death is two lists, which prove that
 nothing of the run is alive, an Event, two annotations and the log of the pod; a run that lives is nothing. Five connections instead
 of two are the price of HTTP/1.1 (ADR 2).`
