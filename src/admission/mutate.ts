@@ -1,7 +1,19 @@
+import jsonPatch from 'fast-json-patch'
 import type { Operation } from 'fast-json-patch'
 import { FINALIZER_FREE_ANNOTATION, FLOW_RUN_ID_LABEL, PARENT_TASK_RUN_ID_LABEL } from '../core/names.ts'
 import type { Parent } from '../core/parent.ts'
 import type { AdmittedObject, Metadata } from './review.ts'
+
+/** Our labels and annotations in the maps they are in. A map the object does not have is absent here. */
+type OurKeys = Partial<Record<'labels' | 'annotations', Strings>>
+
+type Strings = Readonly<Record<string, string | undefined>>
+
+/** The parts of an object that lack the label, where they are in its document. */
+interface Parts {
+  readonly metadata?: OurKeys
+  readonly spec?: { readonly template: { readonly metadata?: OurKeys } }
+}
 
 /** Whether some part of the object still wants the parent label, so that Prefect has to be asked. */
 export const lacksParent = (object: AdmittedObject): boolean =>
@@ -20,36 +32,29 @@ export function parentPatch(object: AdmittedObject, parent: Parent): readonly Op
     ...(flowRunId !== undefined && { [FLOW_RUN_ID_LABEL]: flowRunId }),
     [PARENT_TASK_RUN_ID_LABEL]: parent.parentTaskRunId,
   }
-  const own = lacksLabel(object.metadata) ? metadataAdditions('/metadata', object.metadata, labels) : []
-  if (!templateLacksLabel(object)) return own
-  return [...own, ...metadataAdditions('/spec/template/metadata', object.template?.metadata, labels)]
+  const ours = { labels, annotations: { [FINALIZER_FREE_ANNOTATION]: 'true' } }
+  const template = object.template?.metadata
+  const before = partsOf(object, presentOf(object.metadata, ours), template && presentOf(template, ours))
+  return jsonPatch.compare(before, partsOf(object, ours, ours))
 }
-
-type Strings = Readonly<Record<string, string>>
-
-const ANNOTATIONS: Strings = { [FINALIZER_FREE_ANNOTATION]: 'true' }
 
 /**
- * Written down, not found by comparing documents: that takes five times as long, and knows no more. RFC 6902's `add`
- * also replaces, where an annotation of ours says something else.
+ * Only these parts are compared, never whole objects: the patch cannot contain anything else, and costs the same for
+ * every pod.
  */
-function metadataAdditions(path: string, metadata: Metadata | undefined, labels: Strings): Operation[] {
-  if (metadata === undefined) return [{ op: 'add', path, value: { labels, annotations: ANNOTATIONS } }]
-  return [
-    ...additions(`${path}/labels`, metadata.labels, labels),
-    ...additions(`${path}/annotations`, metadata.annotations, ANNOTATIONS),
-  ]
-}
+const partsOf = (object: AdmittedObject, metadata: OurKeys, ofTemplate: OurKeys | undefined): Parts => ({
+  ...(lacksLabel(object.metadata) && { metadata }),
+  ...(templateLacksLabel(object) && { spec: { template: { ...(ofTemplate && { metadata: ofTemplate }) } } }),
+})
 
-const additions = (path: string, present: Strings | undefined, ours: Strings): Operation[] =>
-  present === undefined
-    ? [{ op: 'add', path, value: ours }]
-    : Object.entries(ours)
-        .filter(([key, value]) => present[key] !== value)
-        .map(([key, value]) => ({ op: 'add', path: `${path}/${escaped(key)}`, value }))
+/** What the object has of our keys, whatever it says there. */
+const presentOf = ({ labels, annotations }: Metadata, ours: Required<OurKeys>): OurKeys => ({
+  ...(labels && { labels: picked(labels, ours.labels) }),
+  ...(annotations && { annotations: picked(annotations, ours.annotations) }),
+})
 
-/** Our keys have a slash, and no tilde. Source: RFC 6901. */
-const escaped = (key: string): string => key.replace('/', '~1')
+const picked = (present: Strings, ours: Strings): Strings =>
+  Object.fromEntries(Object.entries(present).filter(([key]) => Object.hasOwn(ours, key)))
 
 const lacksLabel = (metadata: Metadata | undefined): boolean =>
   metadata?.labels?.[PARENT_TASK_RUN_ID_LABEL] === undefined

@@ -4,7 +4,7 @@ import type { ObserverMetrics } from '../observer/metrics.ts'
 import type { ObserverDeps } from '../observer/deps.ts'
 import type { Outbox } from '../observer/outbox.ts'
 import { createOutbox } from '../observer/outbox.ts'
-import { createReadRuns } from '../observer/read-runs.ts'
+import { createReadRuns } from '../prefect/read-runs.ts'
 import type { Foundation } from './foundation.ts'
 
 /** This replica no longer leads: what it was about to write, the next leader decides about. */

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtempDisposable, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -41,12 +41,8 @@ export const apiserver: Group = {
   name: 'apiserver',
   title: 'Creation of a Job through kube-apiserver',
   run: async bench => {
-    const folder = await mkdtemp(join(tmpdir(), 'bench-apiserver-'))
-    try {
-      return await measure(bench, folder)
-    } finally {
-      await rm(folder, { recursive: true })
-    }
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-apiserver-'))
+    return await measure(bench, folder.path)
   },
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startControlPlane } from '../cluster/control-plane.ts'
@@ -49,12 +49,8 @@ export const webhook: Group = {
   name: 'webhook',
   title: 'Webhook: reviews a second on one core',
   run: async bench => {
-    const folder = await mkdtemp(join(tmpdir(), 'bench-webhook-'))
-    try {
-      return await measure(bench, folder)
-    } finally {
-      await rm(folder, { recursive: true })
-    }
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'bench-webhook-'))
+    return await measure(bench, folder.path)
   },
 }
 

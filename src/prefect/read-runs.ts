@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader'
 import type { FlowRun } from '../core/flow-run.ts'
+import { abortable } from './abortable.ts'
 
 type ReadOne = (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
 type ReadMany = (ids: readonly string[], signal: AbortSignal) => Promise<ReadonlyMap<string, FlowRun>>
@@ -15,7 +16,8 @@ const DEADLINE_MS = 60_000
 
 /**
  * Reads flow runs fresh, those that are asked for within a moment in one request. Nothing is cached. One row that
- * makes no sense would spoil the whole answer: then each run is read by itself, and only that one fails.
+ * makes no sense would spoil the whole answer: then each run is read by itself, and only that one fails. It rejects as
+ * soon as the signal aborts: a leader that has to stop does not wait for a Prefect that hangs.
  */
 export function createReadRuns(reads: { one: ReadOne; many: ReadMany }): ReadOne {
   const loader = new DataLoader<string, FlowRun | undefined>(
@@ -28,20 +30,7 @@ export function createReadRuns(reads: { one: ReadOne; many: ReadMany }): ReadOne
       },
     },
   )
-  return async (flowRunId, signal) => unlessAborted(loader.load(flowRunId), signal)
-}
-
-/** Rejects as soon as the signal aborts: a leader that has to stop does not wait for a Prefect that hangs. */
-async function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = (): void => reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    signal.throwIfAborted()
-    return await Promise.race([answer, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
-  }
+  return async (flowRunId, signal) => abortable(loader.load(flowRunId), signal)
 }
 
 async function readTogether(

@@ -1,9 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import type { FlowRun } from '../../src/core/flow-run.ts'
-import { createReadRuns } from '../../src/observer/read-runs.ts'
+import { createReadRuns } from '../../src/prefect/read-runs.ts'
 import { run } from '../core/build/runs.ts'
-import { signal } from './scene.ts'
+
+const { signal } = new AbortController()
 
 /** Every run is there but those that are said to be missing; a poisoned row spoils each answer that it is in. */
 function createPrefect({ missing = [], poisoned = [], down = false }: Prefect = {}) {
