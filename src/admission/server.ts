@@ -50,7 +50,7 @@ export function createAdmissionServer(options: AdmissionOptions): AdmissionServe
   const app = fastify({
     loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
-    // A review has a uid; a logger of its own for each would only count them as well.
+    // A review has a uid, which its line names; a logger of its own for each would only count them as well.
     childLoggerFactory: parent => parent,
     bodyLimit: BODY_LIMIT,
     // Ajv rewrites bodies by default; a review is parsed as it came, and no schema added later shall change that.
@@ -113,7 +113,7 @@ function measure(app: FastifyInstance, metrics: AdmissionMetrics): void {
 
 /** Whatever is thrown here is about the request: too large, no JSON, no review. The object it was about passes by `failurePolicy: Ignore`. */
 function answerError(error: FastifyError, request: FastifyRequest, reply: FastifyReply) {
-  request.log.warn({ err: error, webhook: request.url }, 'refused a malformed request')
+  request.log.warn({ err: error, webhook: request.url, reqId: request.id }, 'refused a malformed request')
   const field = error instanceof MalformedReviewError ? { field: error.field } : {}
   return reply.code(error.statusCode ?? 500).send({ error: error.message, ...field })
 }
