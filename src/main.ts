@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { certificatesIn, ownCertificates } from './commands/certificate-source.ts'
-import { check, codeOfFindings, findingsAsJson, findingsInWords } from './commands/check.ts'
+import { check, codeOfFindings, findingsAsJson, findingsInWords } from './commands/check/check.ts'
 import { dev, DEV_ENVIRONMENT } from './commands/dev.ts'
 import type { Recording } from './commands/explain.ts'
 import {
@@ -13,8 +13,8 @@ import {
 } from './commands/explain.ts'
 import { createFoundation } from './commands/foundation.ts'
 import { EXIT_CODES, EXIT_CODES_HELP, exitCodeOf, isAgreed, once, Stopped } from './commands/once.ts'
-import type { ScanOptions } from './commands/scan-command.ts'
-import { scanAndFix } from './commands/scan-command.ts'
+import type { ScanOptions } from './commands/scan/command.ts'
+import { scanAndFix } from './commands/scan/command.ts'
 import { serve } from './commands/serve.ts'
 import { readConfig } from './config.ts'
 

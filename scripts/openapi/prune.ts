@@ -14,6 +14,7 @@ const OPERATIONS: Readonly<Record<string, readonly string[]>> = {
   '/flow_runs/{id}': ['get', 'patch'],
   '/flow_runs/{id}/set_state': ['post'],
   '/logs/': ['post'],
+  '/work_pools/filter': ['post'],
 }
 
 const PROSE: ReadonlySet<string> = new Set(['description', 'title', 'summary', 'tags', 'example', 'examples'])

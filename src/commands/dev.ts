@@ -1,5 +1,7 @@
 import { isIP } from 'node:net'
+import { z } from 'zod'
 import { createLocalCertificates } from '../certificates/local.ts'
+import type { Access } from '../kubernetes/access.ts'
 import { createObjects } from '../kubernetes/objects.ts'
 import { LEASES } from '../kubernetes/paths.ts'
 import type { Foundation } from './foundation.ts'
@@ -43,6 +45,7 @@ export async function dev(
   const certificates = await createLocalCertificates(certificateDir.pathname, names)
   const registration = createRegistration(kubernetes, await readManifests())
   const options: ServeOptions = {
+    username: await usernameOf(access, signal),
     certificates: {
       servername: SERVERNAME,
       start: () => Promise.resolve(certificates),
@@ -69,3 +72,15 @@ export async function dev(
   }
   await serve(foundation, options, signal)
 }
+
+const selfReviewSchema = z.object({ status: z.object({ userInfo: z.object({ username: z.string() }) }) })
+
+/** As whom the kubeconfig makes us known; everybody may ask. Source: kubernetes.io, SelfSubjectReview. */
+const usernameOf = (access: Access, signal: AbortSignal): Promise<string> =>
+  access.request({
+    method: 'POST',
+    path: '/apis/authentication.k8s.io/v1/selfsubjectreviews',
+    body: { apiVersion: 'authentication.k8s.io/v1', kind: 'SelfSubjectReview' },
+    signal,
+    parse: answer => selfReviewSchema.parse(answer).status.userInfo.username,
+  })

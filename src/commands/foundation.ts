@@ -77,3 +77,7 @@ function withoutUser(address: string): string {
   const { origin, pathname } = new URL(address)
   return `${origin}${pathname.replace(/\/$/, '')}`
 }
+
+/** Where a command looks, in one line. */
+export const targetsInWords = ({ context, cluster, prefect }: Targets): string =>
+  `Cluster ${cluster} (context ${context}), Prefect ${prefect}\n`

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto'
+import { createCanary } from '../admission/canary.ts'
 import type { Probes } from '../admission/probes.ts'
 import { createProbes } from '../admission/probes.ts'
 import { createTlsAttempt } from '../admission/tls-attempt.ts'
-import { canaryOf } from './check-canary.ts'
+import { collectionPath, LEASES } from '../kubernetes/paths.ts'
 import type { Foundation } from './foundation.ts'
 
 /** Often enough for a readiness probe, rarely enough to cost nothing. */
@@ -37,3 +39,19 @@ export function probesOf(foundation: Foundation, { port, servername, hasCanary }
     registry,
   })
 }
+
+/** A question that goes through the API server to some replica and back, and leaves nothing behind. */
+export const canaryOf = ({ access, config: { namespace } }: Pick<Foundation, 'access' | 'config'>) =>
+  createCanary({
+    namespace,
+    nonce: randomUUID,
+    dryRunCreate: (lease, signal) =>
+      access.request({
+        method: 'POST',
+        path: collectionPath(LEASES, namespace),
+        query: { dryRun: 'All' },
+        body: lease,
+        signal,
+        parse: answer => answer,
+      }),
+  })

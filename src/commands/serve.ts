@@ -14,6 +14,8 @@ import { probesOf } from './probes.ts'
 
 export interface ServeOptions {
   readonly certificates: CertificateSource
+  /** As whom the API server knows us, where that is not the installed service account. */
+  readonly username?: string
   /** Of a process outside the cluster; as installed, a Service is registered by the manifests. */
   readonly registration?: OwnRegistration
 }
@@ -49,7 +51,7 @@ export async function serve(
   const working = [observation.run(signal)]
   let admission: AdmissionServer | undefined
   try {
-    admission = await startAdmission(foundation, certificates, signal)
+    admission = await startAdmission(foundation, options, signal)
     const port = portOf(admission)
     const { servername } = certificates
     started.probes = probesOf(foundation, { port, servername, hasCanary })
@@ -66,7 +68,7 @@ export async function serve(
 
 async function startAdmission(
   { config, prefect, logger, registry }: Foundation,
-  certificates: CertificateSource,
+  { certificates, username = serviceAccountOf(config) }: ServeOptions,
   signal: AbortSignal,
 ): Promise<AdmissionServer> {
   const { validation, lookupDeadline, maxConcurrent, port, clientCaFile } = config.admission
@@ -81,12 +83,16 @@ async function startAdmission(
     maxConcurrent,
     logger,
     registry,
-    ownUsername: `system:serviceaccount:${config.namespace}:${config.service}`,
+    ownUsername: username,
     clientCa,
   })
   await listen(server, config.host, port)
   return server
 }
+
+/** Source: kubernetes.io, "Authenticating", service account tokens. */
+const serviceAccountOf = ({ namespace, service }: Foundation['config']): string =>
+  `system:serviceaccount:${namespace}:${service}`
 
 interface Running {
   readonly foundation: Foundation

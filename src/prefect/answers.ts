@@ -143,6 +143,12 @@ const EVENT_PAGE = z.object({ events: z.array(EVENT) })
 export const parseFirstOccurred = (value: unknown, which: string): number | undefined =>
   parsed(EVENT_PAGE, value, `events ${which}`).events[0]?.occurred
 
+const NAMED = z.array(z.object({ name: z.string() }))
+
+/** The names of what is listed. */
+export const parseNames = (value: unknown, about: string): readonly string[] =>
+  parsed(NAMED, value, about).map(({ name }) => name)
+
 const VERSION = z.string()
 
 export const parseVersion = (value: unknown): string => parsed(VERSION, value, 'its version')

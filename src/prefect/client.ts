@@ -34,6 +34,7 @@ import { createEmitEvents, createLastEvent, createLastHeartbeat, createSendLogs 
 import type { LogEntry, PrefectEvent } from './reports.ts'
 import { createSetRetryType } from './retry-type.ts'
 import { createSender } from './sender.ts'
+import { createExistingWorkPools } from './work-pools.ts'
 
 export interface PrefectClientOptions extends ConnectionOptions {
   /** Prefect's `PREFECT_API_URL`: ends in `/api`, or is a Cloud workspace's URL; a path prefix is kept. */
@@ -89,6 +90,8 @@ export interface PrefectClient {
   readonly time: (signal: AbortSignal) => Promise<Instant | undefined>
   /** When an event was last stored whose name begins so; undefined where none was since then. */
   readonly lastEvent: (prefix: string, since: Instant, signal: AbortSignal) => Promise<Instant | undefined>
+  /** Those of the named work pools that there are. */
+  readonly existingWorkPools: (names: readonly string[], signal: AbortSignal) => Promise<ReadonlySet<string>>
   readonly health: (signal: AbortSignal) => Promise<Health>
   /** Closes the connections; calls in flight fail. */
   readonly close: () => Promise<void>
@@ -169,6 +172,7 @@ export const createPrefectClient = (options: PrefectClientOptions): PrefectClien
     version: createVersion(api),
     time: createTime(api),
     lastEvent: createLastEvent(api),
+    existingWorkPools: createExistingWorkPools(api),
     health: createHealth(api),
     close,
   }

@@ -149,6 +149,22 @@ export interface paths {
     patch?: never
     trace?: never
   }
+  '/work_pools/filter': {
+    parameters: {
+      query?: never
+      header?: never
+      path?: never
+      cookie?: never
+    }
+    get?: never
+    put?: never
+    post: operations['read_work_pools_work_pools_filter_post']
+    delete?: never
+    options?: never
+    head?: never
+    patch?: never
+    trace?: never
+  }
 }
 export type webhooks = Record<string, never>
 export interface components {
@@ -169,6 +185,12 @@ export interface components {
       sort?: components['schemas']['FlowRunSort']
       task_runs?: components['schemas']['TaskRunFilter'] | null
       work_pool_queues?: components['schemas']['WorkQueueFilter'] | null
+      work_pools?: components['schemas']['WorkPoolFilter'] | null
+    }
+    Body_read_work_pools_work_pools_filter_post: {
+      limit?: number
+      /** @default 0 */
+      offset?: number
       work_pools?: components['schemas']['WorkPoolFilter'] | null
     }
     Body_set_flow_run_state_flow_runs__id__set_state_post: {
@@ -748,6 +770,36 @@ export interface components {
     WorkPoolFilterType: {
       any_?: string[] | null
     }
+    WorkPoolResponse: {
+      active_slots?: number | null
+      base_job_template?: {
+        [key: string]: unknown
+      }
+      concurrency_limit?: number | null
+      created: string | null
+      default_queue_id?: string | null
+      description?: string | null
+      /** Format: uuid */
+      id: string
+      /** @default false */
+      is_paused?: boolean
+      name: string
+      status?: components['schemas']['WorkPoolStatus'] | null
+      storage_configuration?: components['schemas']['WorkPoolStorageConfiguration']
+      type: string
+      updated: string | null
+    }
+    /** @enum {string} */
+    WorkPoolStatus: 'READY' | 'NOT_READY' | 'PAUSED'
+    WorkPoolStorageConfiguration: {
+      bundle_execution_step?: {
+        [key: string]: unknown
+      } | null
+      bundle_upload_step?: {
+        [key: string]: unknown
+      } | null
+      default_result_storage_block_id?: string | null
+    }
     WorkQueueFilter: {
       id?: components['schemas']['WorkQueueFilterId'] | null
       name?: components['schemas']['WorkQueueFilterName'] | null
@@ -1078,6 +1130,39 @@ export interface operations {
         }
         content: {
           'application/json': unknown
+        }
+      }
+      422: {
+        headers: {
+          [name: string]: unknown
+        }
+        content: {
+          'application/json': components['schemas']['HTTPValidationError']
+        }
+      }
+    }
+  }
+  read_work_pools_work_pools_filter_post: {
+    parameters: {
+      query?: never
+      header?: {
+        'x-prefect-api-version'?: string
+      }
+      path?: never
+      cookie?: never
+    }
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['Body_read_work_pools_work_pools_filter_post']
+      }
+    }
+    responses: {
+      200: {
+        headers: {
+          [name: string]: unknown
+        }
+        content: {
+          'application/json': components['schemas']['WorkPoolResponse'][]
         }
       }
       422: {

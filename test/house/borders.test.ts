@@ -59,6 +59,22 @@ const outOfCore: readonly Planted[] = [
   })),
 ]
 
+const COMMANDS = ['check', 'scan'] as const
+
+const amongCommands: readonly Planted[] = COMMANDS.flatMap(command => [
+  ...[
+    ...COMMANDS.filter(other => other !== command).map(other => `../${other}/x.ts`),
+    '../serve.ts',
+    '../dev.ts',
+  ].map((from, index) => ({
+    file: `commands/${command}/bad${index}.ts`,
+    text: importing(from),
+    caughtBy: IMPORTS,
+  })),
+  { file: `commands/${command}/good.ts`, text: importing('../x.ts') },
+  { file: `commands/${command}/good-too.ts`, text: importing('../../core/x.ts') },
+])
+
 const libraries: readonly Planted[] = Object.entries(LIBRARIES).flatMap(([room, names]) =>
   names.map((name, index) => ({
     file: `${room}/library${index}.ts`,
@@ -77,7 +93,7 @@ const reportSchema = z.object({
 })
 
 t.test('each border is guarded: a violation that is planted is caught, what is allowed is not', async t => {
-  const planted = [...acrossBorders, ...outOfCore, ...libraries, ...inACircle]
+  const planted = [...acrossBorders, ...outOfCore, ...amongCommands, ...libraries, ...inACircle]
   // Outside the checkout, whose .gitignore would hide a test's folder from the linter.
   await using folder = await mkdtempDisposable(join(tmpdir(), 'borders-'))
   const caught = await lint(folder.path, planted)
@@ -89,15 +105,18 @@ t.test('each border is guarded: a violation that is planted is caught, what is a
   }
 })
 
-t.test('only core has rooms inside: the borders are drawn for files right in a room', async t => {
-  for (const room of ROOMS) {
-    const entries = await readdir(join(ROOT, 'src', room), { withFileTypes: true })
-    t.notOk(
-      entries.some(entry => entry.isDirectory()),
-      room,
-    )
-  }
-})
+t.test(
+  'of the rooms, only core has rooms inside: the borders are drawn for files right in a room',
+  async t => {
+    for (const room of ROOMS) {
+      const entries = await readdir(join(ROOT, 'src', room), { withFileTypes: true })
+      t.notOk(
+        entries.some(entry => entry.isDirectory()),
+        room,
+      )
+    }
+  },
+)
 
 /** The house's own configuration, without the rules that need types: those know no borders. Gives the rules broken, by file. */
 async function lint(
@@ -108,7 +127,10 @@ async function lint(
   const files: Readonly<Record<string, string>> = {
     '.oxlintrc.json': JSON.stringify({ ...config, options: {} }),
     ...Object.fromEntries(
-      ['core', 'core/rules', ...ROOMS].map(room => [`src/${room}/x.ts`, 'export const x = 1\n']),
+      ['core', 'core/rules', 'commands', ...COMMANDS.map(name => `commands/${name}`), ...ROOMS].map(room => [
+        `src/${room}/x.ts`,
+        'export const x = 1\n',
+      ]),
     ),
     ...Object.fromEntries(planted.map(({ file, text }) => [`src/${file}`, text])),
   }

@@ -4,19 +4,21 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
 import { z } from 'zod'
-import { check, findingsInWords } from '../../src/commands/check.ts'
-import type { Finding } from '../../src/commands/finding.ts'
+import { check, findingsInWords } from '../../src/commands/check/check.ts'
+import type { Finding } from '../../src/commands/check/finding.ts'
 import type { Foundation } from '../../src/commands/foundation.ts'
 import { once } from '../../src/commands/once.ts'
-import { scanAndFix } from '../../src/commands/scan-command.ts'
+import { scanAndFix } from '../../src/commands/scan/command.ts'
 import { createAuthority } from '../../src/certificates/authority.ts'
 import { caBundleOf } from '../../src/certificates/ca-bundle.ts'
 import { clientOf } from '../admission/on-cluster.ts'
 import { eventually } from '../cluster/api.ts'
 import { startControlPlane } from '../cluster/control-plane.ts'
 import { writeKubeconfig } from '../cluster/credentials.ts'
+import { startLifeguard } from '../cluster/lifeguard.ts'
 import { startPrefect } from '../cluster/prefect.ts'
 import { startProcessNode } from '../cluster/process-node.ts'
+import type { Job } from '../cluster/resources.ts'
 import { anyResource, jobs } from '../cluster/resources.ts'
 import { install } from '../manifests/installation.ts'
 import { startServe } from '../manifests/product.ts'
@@ -29,6 +31,7 @@ t.setTimeout(300_000)
 
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
 const FLOW_RUN = 'prefect.io/flow-run-id'
+const PARENT = 'prefect.io/parent-task-run-id'
 
 const [controlPlane, prefect] = await Promise.all([startControlPlane(), startPrefect()])
 const node = await startProcessNode({ cluster: controlPlane })
@@ -80,6 +83,8 @@ async function startRun(command: string): Promise<{ flowRunId: string; name: str
 
 const isFailed = ({ status }: { status?: { conditions?: { type: string; status: string }[] } }): boolean =>
   status?.conditions?.some(({ type, status: is }) => type === 'Failed' && is === 'True') === true
+
+const isLabelled = (job: Job | undefined): boolean => job?.metadata.labels?.[PARENT] !== undefined
 
 const stateOf = async (flowRunId: string): Promise<string | undefined> =>
   (await prefect.api.readFlowRun(flowRunId)).state.type
@@ -186,6 +191,24 @@ t.test('scan', async t => {
     t.equal(code, 0)
     t.match(JSON.parse(stdout), { runs: [{ flowRunId: live.flowRunId, isMove: false }] })
   })
+})
+
+t.test('dev labels again what lost its label, and does not warn of itself', async t => {
+  await using lifeguard = await startLifeguard({
+    kubeconfig: controlPlane.kubeconfig,
+    apiUrl: prefect.apiUrl,
+  })
+  const { name } = await startRun('sleep 600')
+  t.ok(isLabelled(await api.get(jobs, { name })), 'by admission')
+  // By the same user as it is here: nobody is warned of that either.
+  await api.patch(jobs, { name }, { body: { metadata: { labels: { [PARENT]: null } } } })
+  await api.waitFor(jobs, { name }, { until: isLabelled, what: 'to be labelled again' })
+  const updates = lifeguard.lines().filter(line => line['operation'] === 'UPDATE' && line['name'] === name)
+  t.match(updates, [{ outcome: 'not_ours' }, { outcome: 'not_ours' }])
+  t.strictSame(
+    lifeguard.lines().filter(({ outcome }) => outcome === 'warned'),
+    [],
+  )
 })
 
 /** In this process, for a start of its own takes longer than a look. */
@@ -296,6 +319,15 @@ t.test('check, of an installation', async t => {
     }
     const refused = wrongIn(await look(t, { PREFECT_API_URL: `${prefect.apiUrl}/wrong` }))
     t.match(refused, [/^Prefect API: .*check PREFECT_API_URL/], 'an address of something else')
+  })
+
+  await t.test('a work pool that Prefect does not have is named, those it has are not', async t => {
+    await prefect.api.send('POST', '/work_pools/', { name: 'here', type: 'kubernetes' })
+    const found = async (names: string) =>
+      (await look(t, { LIFEGUARD_WORK_POOLS: names })).find(({ name }) => name === 'LIFEGUARD_WORK_POOLS')
+    t.match(await found(''), { health: 'ok', detail: /^unset/ })
+    t.match(await found('here'), { health: 'ok', detail: 'in Prefect: here' })
+    t.match(await found('here,heer'), { health: 'warning', detail: 'not in Prefect: heer' })
   })
 
   await t.test("Prefect's own observer is seen by its events", async t => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { rightInWords, rightsFor } from '../../src/commands/rights.ts'
+import { rightInWords, rightsFor } from '../../src/commands/check/granted.ts'
 import { readConfig } from '../../src/config.ts'
 import { rightsOf, wordsOf } from '../manifests/audit.ts'
 import { parseAllDocuments } from 'yaml'

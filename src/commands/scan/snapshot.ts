@@ -1,12 +1,12 @@
-import { FLOW_RUN_ID_LABEL } from '../core/names.ts'
-import type { Job, ObjectMeta, Pod } from '../core/objects.ts'
-import { pagesOf } from '../kubernetes/list.ts'
-import { parseJob } from '../kubernetes/parse-job.ts'
-import { parsePod } from '../kubernetes/parse-pod.ts'
-import type { Resource } from '../kubernetes/paths.ts'
-import { collectionPath, JOBS, PODS } from '../kubernetes/paths.ts'
-import type { Seen } from '../observer/reads.ts'
-import type { Foundation } from './foundation.ts'
+import { FLOW_RUN_ID_LABEL } from '../../core/names.ts'
+import type { Job, ObjectMeta, Pod } from '../../core/objects.ts'
+import { pagesOf } from '../../kubernetes/list.ts'
+import { parseJob } from '../../kubernetes/parse-job.ts'
+import { parsePod } from '../../kubernetes/parse-pod.ts'
+import type { Resource } from '../../kubernetes/paths.ts'
+import { collectionPath, JOBS, PODS } from '../../kubernetes/paths.ts'
+import type { Seen } from '../../observer/reads.ts'
+import type { Foundation } from '../foundation.ts'
 
 const PAGE_SIZE = 500
 

@@ -1,12 +1,13 @@
 import type { Fixed } from './fix.ts'
 import { fix } from './fix.ts'
-import { ArgumentError } from './explain.ts'
-import type { Foundation } from './foundation.ts'
-import { EXIT_CODES } from './once.ts'
+import { ArgumentError } from '../explain.ts'
+import type { Foundation } from '../foundation.ts'
+import { targetsInWords } from '../foundation.ts'
+import { EXIT_CODES } from '../once.ts'
 import type { Scan, ScannedRun } from './scan.ts'
 import { isMove, scan } from './scan.ts'
-import { scanAsJson, scanInWords, targetsInWords } from './scan-view.ts'
-import { tableOf } from './table.ts'
+import { scanAsJson, scanInWords } from './view.ts'
+import { tableOf } from '../table.ts'
 
 export interface ScanOptions {
   readonly fix?: boolean

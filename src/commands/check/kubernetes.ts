@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Finding } from './finding.ts'
 import { ok, warning, wordsOf, wrong } from './finding.ts'
-import type { Foundation } from './foundation.ts'
+import type { Foundation } from '../foundation.ts'
 
 const NAME = 'Kubernetes API'
 

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { parseAllDocuments } from 'yaml'
 import { z } from 'zod'
-import type { Config } from '../config.ts'
+import type { Config } from '../../config.ts'
 
 /** The rights as they are granted: the single source. */
-const MANIFEST = new URL('../../manifests/base/rbac.yaml', import.meta.url)
+const MANIFEST = new URL('../../../manifests/base/rbac.yaml', import.meta.url)
 
 /** One right, as the API server is asked about it. */
 export interface Right {

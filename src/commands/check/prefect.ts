@@ -1,12 +1,13 @@
 import type { Finding } from './finding.ts'
 import { ok, warning, wordsOf, wrong } from './finding.ts'
-import type { Foundation } from './foundation.ts'
-import type { Answered } from './check-kubernetes.ts'
+import type { Foundation } from '../foundation.ts'
+import type { Answered } from './kubernetes.ts'
 
 const API = 'Prefect API'
 const VERSION = 'Prefect version'
 const OBSERVER = "Prefect's own observer"
 const EVENTS = "Prefect's events"
+const WORK_POOLS = 'LIFEGUARD_WORK_POOLS'
 
 /** What this was developed against and is tested with. */
 const VERIFIED = '3.8.8'
@@ -36,6 +37,7 @@ export async function checkPrefect(
     guarded(VERSION, () => checkVersion(foundation, signal), signal),
     guarded(EVENTS, () => checkEvents(foundation, signal), signal),
     guarded(OBSERVER, () => checkObserver(foundation, signal), signal),
+    guarded(WORK_POOLS, () => checkWorkPools(foundation, signal), signal),
   ])
   return { finding: ok(API, 'answers, with our credentials'), time, more }
 }
@@ -92,5 +94,20 @@ async function checkObserver({ prefect, config }: Surroundings, signal: AbortSig
     OBSERVER,
     detail,
     'it crashes runs within a second and knows no retries: for Prefect\'s `retries` to be honoured set PREFECT_INTEGRATIONS_KUBERNETES_OBSERVER_ENABLED=false on the workers, but see README, "Beside Prefect\'s own observer"',
+  )
+}
+
+/** A name with a slip in it owns no runs, and nobody would notice. */
+async function checkWorkPools({ prefect, config }: Surroundings, signal: AbortSignal): Promise<Finding> {
+  const { workPools } = config.verdict
+  if (workPools.length === 0)
+    return ok(WORK_POOLS, 'unset: a run without a trace in this cluster is told of, not ended')
+  const existing = await prefect.existingWorkPools(workPools, signal)
+  const missing = workPools.filter(name => !existing.has(name))
+  if (missing.length === 0) return ok(WORK_POOLS, `in Prefect: ${workPools.join(', ')}`)
+  return warning(
+    WORK_POOLS,
+    `not in Prefect: ${missing.join(', ')}`,
+    'set it to names that `prefect work-pool ls` shows: runs of a pool that is not named are told of, and never ended for want of a trace',
   )
 }

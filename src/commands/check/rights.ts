@@ -1,10 +1,10 @@
 import { z } from 'zod'
-import type { Access } from '../kubernetes/access.ts'
+import type { Access } from '../../kubernetes/access.ts'
 import type { Finding } from './finding.ts'
 import { ok, skipped, warning, wordsOf, wrong } from './finding.ts'
-import type { Foundation } from './foundation.ts'
-import type { Right } from './rights.ts'
-import { rightInWords, rightsFor } from './rights.ts'
+import type { Foundation } from '../foundation.ts'
+import type { Right } from './granted.ts'
+import { rightInWords, rightsFor } from './granted.ts'
 
 /** Whose rights are asked about. */
 export interface Whose {

@@ -1,5 +1,5 @@
 import type { Finding } from './finding.ts'
-import { duration } from './table.ts'
+import { duration } from '../table.ts'
 import { ok, skipped, warning, wrong } from './finding.ts'
 
 const NAME = 'clocks'

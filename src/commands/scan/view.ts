@@ -1,17 +1,13 @@
-import { diagnosisText } from '../core/diagnosis/diagnosis.ts'
-import { listed } from '../core/evidence.ts'
-import { newestJobOf } from '../core/life.ts'
-import type { Verdict } from '../core/verdict.ts'
-import type { Targets } from './foundation.ts'
+import { diagnosisText } from '../../core/diagnosis/diagnosis.ts'
+import { listed } from '../../core/evidence.ts'
+import { newestJobOf } from '../../core/life.ts'
+import type { Verdict } from '../../core/verdict.ts'
+import type { Targets } from '../foundation.ts'
 import type { Scan, ScannedRun } from './scan.ts'
 import { isMove } from './scan.ts'
-import { duration, tableOf } from './table.ts'
+import { duration, tableOf } from '../table.ts'
 
 const HEAD = ['FLOW RUN', 'STATE', 'FOR', 'JOB', 'DIAGNOSIS', 'VERDICT'] as const
-
-/** Where a command looks, in one line. */
-export const targetsInWords = ({ context, cluster, prefect }: Targets): string =>
-  `Cluster ${cluster} (context ${context}), Prefect ${prefect}\n`
 
 /** A table of the runs, the diagnoses in full of those that something is wrong with, and a summary. */
 export function scanInWords({ at, runs, inProcess, isComplete }: Scan): string {
