@@ -39,11 +39,12 @@ export function readsOf({ kubernetes, prefect }: Foundation): ObserverDeps['read
 /** What the observer changes, each write fenced. */
 function actsOf(
   { kubernetes, prefect }: Foundation,
+  { readFlowRun }: ObserverDeps['reads'],
   fenced: ReturnType<typeof fencedBy>,
 ): ObserverDeps['acts'] {
   return {
     readStates: prefect.readStates,
-    readFlowRun: prefect.readFlowRun,
+    readFlowRun,
     inProcessSubflowsOf: prefect.inProcessSubflowsOf,
     proposeState: fenced(prefect.proposeState),
     setRetryType: fenced(prefect.setRetryType),
@@ -75,9 +76,10 @@ export function connectionsOf(
 ): Omit<ObserverDeps, 'jobs' | 'pods'> {
   const { kubernetes, access, config, logger } = foundation
   const recorder = createEventRecorder({ access, controller: 'prefect-lifeguard', instance: config.identity })
+  const reads = readsOf(foundation)
   return {
-    reads: readsOf(foundation),
-    acts: actsOf(foundation, fenced),
+    reads,
+    acts: actsOf(foundation, reads, fenced),
     annotateJob: fenced(kubernetes.annotateJob),
     recordEvent: fenced(recorder.record),
     podLogTail: kubernetes.podLogTail,

@@ -113,7 +113,7 @@ function since({ job }: JobFact, type: string): Instant | undefined {
 }
 
 /** When a pod ended: when its last container did, when it was seen to be gone, or, at the least, after it began. */
-function endOfPod({ pod, gone }: PodFact): Instant {
+export function endOfPod({ pod, gone }: PodFact): Instant {
   const ends = pod.status.containerStatuses.flatMap(({ state }) => state.terminated?.finishedAt ?? [])
   return Math.max(pod.metadata.creationTimestamp, gone?.at ?? 0, ...ends)
 }

@@ -11,6 +11,7 @@ import type { Outcome, Story, Telling } from './story.ts'
 import { sentenceOf, verdictOn, wasTold } from './story.ts'
 import type { Written } from './write.ts'
 import { settle, write } from './write.ts'
+import type { InTurn } from './turns.ts'
 
 /** Everything that a verdict may change or say. */
 export interface Acts extends InProcessWrites {
@@ -21,6 +22,8 @@ export interface Acts extends InProcessWrites {
   readonly suspendJob: (job: JobReference, signal: AbortSignal) => Promise<'applied' | 'gone' | 'conflict'>
   readonly tell: (story: Story, signal: AbortSignal) => Promise<void>
   readonly onWritten: (flowRunId: string, state: StateType, written: Written) => void
+  /** A few runs are moved at a time: where requests wait for the rate limit, what was read before a write is still fresh. */
+  readonly inTurn: InTurn
 }
 
 export interface Acted {
@@ -180,8 +183,10 @@ async function propose(
 ): Promise<Written> {
   const { flowRunId } = gathered.facts
   const move = { flowRunId, basis: basisOf(verdict, flowRunId), observed: verdict.observed, proposal }
-  const written =
-    (await movedMeanwhile(verdict, { gathered, acts, signal })) ?? (await write(move, acts, signal))
+  const written = await acts.inTurn(
+    async () => (await movedMeanwhile(verdict, { gathered, acts, signal })) ?? write(move, acts, signal),
+    signal,
+  )
   acts.onWritten(flowRunId, proposal.type, written)
   return written
 }

@@ -21,7 +21,7 @@ export interface ObserverDeps {
   readonly jobs: () => Watched<Job>
   readonly pods: () => Watched<Pod>
   readonly reads: Omit<Reads, 'seen' | 'now'>
-  readonly acts: Omit<Acts, 'tell' | 'onWritten' | 'now' | 'failureState'>
+  readonly acts: Omit<Acts, 'tell' | 'onWritten' | 'now' | 'failureState' | 'inTurn'>
   readonly annotateJob: Tells['annotateJob']
   readonly recordEvent: (event: JobEvent, signal: AbortSignal) => Promise<unknown>
   readonly podLogTail: Tells['podLogTail']

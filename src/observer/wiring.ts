@@ -7,10 +7,17 @@ import type { Reads } from './reads.ts'
 import type { Story } from './story.ts'
 import type { Tells } from './tell.ts'
 import { tell } from './tell.ts'
+import { createTurns } from './turns.ts'
 import type { Written } from './write.ts'
 
 /** Verdicts that were told of and have no Job to be noted on, and refusals: as many as there are deaths on a very bad day. */
 const DEATHS = 50_000
+
+/**
+ * Moves at a time. Each has one request waiting at most, so that at the default of `LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE`,
+ * seven a second, a write follows the read before it within some two seconds, however many runs died.
+ */
+const MOVES_AT_ONCE = 8
 
 /** Everything that looking at one run needs, made from what the observer was given. */
 export function createReconcileDeps(
@@ -25,6 +32,7 @@ export function createReconcileDeps(
       ...deps.acts,
       now: clock.now,
       failureState: settings.failureState,
+      inTurn: createTurns(MOVES_AT_ONCE),
       tell: (story, signal) => tell(story, tells, signal),
       onWritten: (flowRunId, state, written) => {
         onWritten({ flowRunId, state, written }, deps)

@@ -3,7 +3,11 @@
  * for the others.
  */
 export const abortable = async <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> => {
-  signal.throwIfAborted()
+  if (signal.aborted) {
+    // Nobody waits for it here; that it fails is no news.
+    promise.catch(() => {})
+    signal.throwIfAborted()
+  }
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const onAbort = (): void => {
     reject(signal.reason)

@@ -8,11 +8,37 @@ export const systemAfter: After = (ms, act) => {
   }
 }
 
+interface Waits {
+  /** Until nobody has come for so long, ... */
+  readonly pauseMs: number
+  /** ... or at the latest after this. */
+  readonly longestMs: number
+}
+
+/** How long those who ask wait for others to be asked about in the same request, in milliseconds. */
+export interface Gathering {
+  /** While nobody else asks. Whoever asks one after the other does not notice. */
+  readonly aloneMs: number
+  /**
+   * While another one waits, is being answered, or was asked about up to `lingerMs` ago: more may be coming, and nobody
+   * is held up by waiting for them.
+   */
+  readonly company: Waits & { readonly lingerMs: number }
+  /**
+   * While a request has at least so many ids, or one of up to `lingerMs` ago had. The slower Prefect answers, the
+   * shorter is the longest wait, down to that in company.
+   */
+  readonly burst?: Waits & { readonly lingerMs: number; readonly ids: number }
+  /** How many requests may be under way. Where that many are, the next one, unless it is full, waits and fills. */
+  readonly requests: number
+}
+
 export interface BatchingDeps<T> {
   /** One request for several ids, the answers in their order; where it fails, all who asked are told. An answer may still be to come. */
   readonly ask: (ids: readonly string[]) => Promise<readonly (T | Promise<T>)[]>
   /** Ids per request at most. */
   readonly most: number
+  readonly gathering: Gathering
   readonly after: After
   readonly now: () => number
 }
@@ -22,58 +48,86 @@ interface Batch<T> {
   readonly ids: string[]
   readonly waiting: PromiseWithResolvers<T>[]
   cancel: () => void
+  /** It has waited long enough, and goes as soon as it may. */
+  isDue: boolean
 }
-
-/** How long one waits for company while nobody else does. Whoever asks one after the other does not notice. */
-const ALONE_MS = 5
-
-/**
- * Whoever comes while another one waits or is being answered belongs to a burst: more are coming, and nobody is held
- * up by waiting for them. A busy API server makes 200 Jobs a second; at 5 ms nearly each would cost a request of its
- * own. So the batch stays open until there is such a pause, ...
- */
-const PAUSE_MS = 50
-
-/** ... or for this long: a quarter of what admission has for a look-up (`LIFEGUARD_LOOKUP_DEADLINE`). */
-const LONGEST_MS = 225
 
 /** Asks for ids one by one, answered by as few requests as that takes; the same id twice is asked twice. */
 export const createBatching = <T>(deps: BatchingDeps<T>): ((id: string) => Promise<T>) => {
-  const { ask, most, after, now } = deps
+  const { most, after, now } = deps
+  const traffic = createTraffic(deps)
   let open: Batch<T> | undefined
-  let underWay = 0
 
-  const answer = async ({ ids, waiting }: Batch<T>): Promise<void> => {
-    try {
-      const answers = await ask(ids)
-      for (const [index, one] of answers.entries()) waiting[index]?.resolve(one)
-    } catch (error) {
-      for (const { reject } of waiting) reject(error)
-    } finally {
-      underWay -= ids.length
-    }
-  }
-  const send = (batch: Batch<T>): void => {
+  const send = async (batch: Batch<T>): Promise<void> => {
     batch.cancel()
     if (open === batch) open = undefined
-    void answer(batch)
+    const answered = traffic.sent(batch.ids.length)
+    await answer(batch, deps.ask)
+    answered()
+    if (open?.isDue) sendIfAllowed(open)
+  }
+  const sendIfAllowed = (batch: Batch<T>): void => {
+    batch.isDue = true
+    if (traffic.isFree()) void send(batch)
   }
   const sendLater = (batch: Batch<T>): void => {
+    if (batch.isDue) return
     batch.cancel()
-    const pause = underWay === 1 ? ALONE_MS : PAUSE_MS
-    const ms = Math.max(0, Math.min(pause, batch.openedAt + LONGEST_MS - now()))
-    batch.cancel = after(ms, () => {
-      send(batch)
+    const { pauseMs, longestMs } = traffic.waits(batch.ids.length)
+    batch.cancel = after(Math.max(0, Math.min(pauseMs, batch.openedAt + longestMs - now())), () => {
+      sendIfAllowed(batch)
     })
   }
   return id => {
-    open ??= { openedAt: now(), ids: [], waiting: [], cancel: () => {} }
+    open ??= { openedAt: now(), ids: [], waiting: [], cancel: () => {}, isDue: false }
     const one = Promise.withResolvers<T>()
     open.ids.push(id)
     open.waiting.push(one)
-    underWay += 1
-    if (open.ids.length === most) send(open)
+    if (open.ids.length === most) void send(open)
     else sendLater(open)
     return one.promise
+  }
+}
+
+/** Tells everybody in a batch what there is to tell. Never rejects. */
+const answer = async <T>({ ids, waiting }: Batch<T>, ask: BatchingDeps<T>['ask']): Promise<void> => {
+  try {
+    const answers = await ask(ids)
+    for (const [index, one] of answers.entries()) waiting[index]?.resolve(one)
+  } catch (error) {
+    for (const { reject } of waiting) reject(error)
+  }
+}
+
+/** So much of a slow answer counts when the next one has come. */
+const FADING = 0.8
+
+/** What is under way and was, and what that means for those who wait. */
+const createTraffic = ({ gathering, now }: Pick<BatchingDeps<never>, 'gathering' | 'now'>) => {
+  const { aloneMs, company, burst, requests } = gathering
+  let underWay = 0
+  let sentAt = Number.NEGATIVE_INFINITY
+  let burstAt = Number.NEGATIVE_INFINITY
+  let slowestMs = 0
+  const isAlone = (ids: number): boolean => ids === 1 && underWay === 0 && now() - sentAt >= company.lingerMs
+  return {
+    /** A request goes out; what is returned is called when it has been answered. */
+    sent: (ids: number): (() => void) => {
+      const at = now()
+      underWay += 1
+      sentAt = at
+      if (burst && ids >= burst.ids) burstAt = at
+      return () => {
+        underWay -= 1
+        slowestMs = Math.max(now() - at, slowestMs * FADING)
+      }
+    },
+    isFree: (): boolean => underWay < requests,
+    /** For a request that has so many ids so far. */
+    waits: (ids: number): Waits => {
+      if (burst && (ids >= burst.ids || now() - burstAt < burst.lingerMs))
+        return { ...burst, longestMs: Math.max(company.longestMs, burst.longestMs - slowestMs) }
+      return isAlone(ids) ? { pauseMs: aloneMs, longestMs: aloneMs } : company
+    },
   }
 }

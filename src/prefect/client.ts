@@ -27,7 +27,7 @@ import type { LiveSubflowRuns } from './flow-runs.ts'
 import { measured } from './measured.ts'
 import { createMetrics } from './metrics.ts'
 import type { Metrics } from './metrics.ts'
-import { createParentOf } from './parents.ts'
+import { createParents } from './parents.ts'
 import { createProposeState } from './proposals.ts'
 import { createRateLimit } from './rate-limit.ts'
 import { createEmitEvents, createLastEvent, createLastHeartbeat, createSendLogs } from './reports.ts'
@@ -156,11 +156,12 @@ export const createPrefectClient = (options: PrefectClientOptions): PrefectClien
   const metrics = createMetrics(options.registry)
   const { api, close } = connectedApi(options, metrics)
   const { now } = options.clock ?? systemClock
+  const parents = createParents({ api, now, onLookup: metrics.lookup })
   return {
     readFlowRun: createReadFlowRun(api),
     readFlowRuns: createReadFlowRuns(api),
-    parentOf: createParentOf({ api, priority: 'admission', now, onLookup: metrics.lookup }),
-    patientParentOf: createParentOf({ api, priority: 'observer', now, onLookup: metrics.lookup }),
+    parentOf: parents.admission,
+    patientParentOf: parents.observer,
     readStates: createReadStates(api),
     proposeState: createProposeState(api),
     setRetryType: createSetRetryType(api),

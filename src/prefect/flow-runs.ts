@@ -10,6 +10,7 @@ import { parseFlowRun, parseList, parseState } from './answers.ts'
 import { dataIfFound, dataOf, reading } from './api.ts'
 import type { Api } from './api.ts'
 import { createBatching, systemAfter } from './batching.ts'
+import type { Gathering } from './batching.ts'
 import type { components } from './openapi.d.ts'
 import { RUNS_PER_REQUEST } from './parents.ts'
 import type { Call } from './sender.ts'
@@ -134,6 +135,16 @@ const searchInProcessOfAll =
   }
 
 /**
+ * Their parent is Crashed already, and nobody waits for them: where deaths come one after the other, those of half a
+ * second are asked about together, as they are told of. One that comes alone is asked about at once.
+ */
+const UNHURRIED: Gathering = {
+  aloneMs: 5,
+  company: { pauseMs: 500, longestMs: 500, lingerMs: 500 },
+  requests: 1,
+}
+
+/**
  * Subflow runs that live in the process of another run, and die with it: plain calls of a flow, which have
  * neither deployment nor infrastructure; also those that were waiting there for a retry of their own. No service of
  * Prefect's ends them (measured on 3.8.8). Asked together, the requests are shared, so that no caller's signal ends
@@ -143,6 +154,7 @@ export const createInProcessSubflowsOf = (api: Api) => {
   const look = createBatching<readonly FlowRun[]>({
     ask: searchInProcessOfAll(api),
     most: RUNS_PER_REQUEST,
+    gathering: UNHURRIED,
     after: systemAfter,
     now: () => performance.now(),
   })

@@ -9,6 +9,7 @@ import { parseList, parseParented } from './answers.ts'
 import { dataOf } from './api.ts'
 import type { Api } from './api.ts'
 import { createBatching, systemAfter } from './batching.ts'
+import type { Gathering } from './batching.ts'
 import type { Priority } from './rate-limit.ts'
 import type { Call } from './sender.ts'
 
@@ -24,13 +25,26 @@ const CACHED_PARENTS = 50_000
 /** A run's parent never changes, but a run may be created after we asked. */
 const NEGATIVE_TTL_MS = 30_000
 
+/**
+ * A busy API server makes 200 Jobs a second; at 5 ms nearly each would cost a request of its own. The longest waits are a
+ * quarter of what admission has for a look-up (`LIFEGUARD_LOOKUP_DEADLINE`), and, in a burst, half of it while Prefect
+ * is fast. Whoever makes a few Jobs at a time and waits for them has to wait for a pause only.
+ */
+const HASTE: Gathering = {
+  aloneMs: 5,
+  company: { pauseMs: 50, longestMs: 225, lingerMs: 0 },
+  burst: { ids: 10, lingerMs: 250, pauseMs: 100, longestMs: 450 },
+  requests: 3,
+}
+
 export interface ParentsDeps {
   readonly api: Api
-  /** Who waits: admission for a moment, the backfill for as long as Prefect takes. */
-  readonly priority: Priority
   readonly now: () => number
   readonly onLookup: (result: 'hit' | 'miss') => void
 }
+
+/** Who waits: admission for a moment, the observer's backfill for as long as Prefect takes. */
+type Parents = Readonly<Record<Priority, ParentOf>>
 
 const parentIn = (parents: ReadonlyMap<string, string | undefined>, id: string): Parent => {
   if (!parents.has(id)) return { kind: 'notFound' }
@@ -57,33 +71,79 @@ const createAsk =
     return ids.map(id => parentIn(parents, id))
   }
 
-/**
- * Look-ups of parents: asked together, remembered, and those of admission never behind the observer's requests. An
- * answer that comes after a caller has gone is still remembered for its next attempt.
- */
-export const createParentOf = ({ api, priority, now, onLookup }: ParentsDeps): ParentOf => {
+/** Parents that Prefect has told of. */
+const createKnown = (now: () => number) => {
+  const cache = new LRUCache<string, Parent>({ max: CACHED_PARENTS, perf: { now }, ttlResolution: 0 })
+  return {
+    get: (flowRunId: string): Parent | undefined => cache.get(flowRunId),
+    set: (flowRunId: string, parent: Parent): void => {
+      cache.set(flowRunId, parent, { ttl: parent.kind === 'subflow' ? 0 : NEGATIVE_TTL_MS })
+    },
+  }
+}
+
+/** Asks for parents together with others, and for each run once at a time. */
+const createAsking = (
+  api: Api,
+  priority: Priority,
+  onAnswer: (flowRunId: string, parent: Parent) => void,
+) => {
   const look = createBatching({
     ask: createAsk(api, priority),
     most: RUNS_PER_REQUEST,
+    gathering: HASTE,
     after: systemAfter,
     now: () => performance.now(),
   })
-  const cache = new LRUCache<string, Parent>({
-    max: CACHED_PARENTS,
-    perf: { now },
-    ttlResolution: 0,
-    // A look-up whose place in a full cache is taken meanwhile still has its answer.
-    ignoreFetchAbort: true,
-    // Concurrent calls for one run share this one.
-    fetchMethod: async (flowRunId, _stale, { options }) => {
+  const underWay = new Map<string, Promise<Parent>>()
+  const ask = async (flowRunId: string): Promise<Parent> => {
+    try {
       const parent = await look(flowRunId)
-      options.ttl = parent.kind === 'subflow' ? 0 : NEGATIVE_TTL_MS
+      onAnswer(flowRunId, parent)
       return parent
+    } finally {
+      underWay.delete(flowRunId)
+    }
+  }
+  return {
+    underWay: (flowRunId: string): Promise<Parent> | undefined => underWay.get(flowRunId),
+    ask: (flowRunId: string): Promise<Parent> => {
+      const asked = underWay.get(flowRunId) ?? ask(flowRunId)
+      underWay.set(flowRunId, asked)
+      return asked
     },
-  })
-  return async (flowRunId, signal) => {
-    if (!isUuid(flowRunId)) throw new TypeError(`${String(flowRunId)} is no flow run id: not a UUID`)
-    onLookup(cache.has(flowRunId) ? 'hit' : 'miss')
-    return abortable(cache.forceFetch(flowRunId), signal)
+  }
+}
+
+const isThere = (parent: Parent | undefined): parent is Parent =>
+  parent !== undefined && parent.kind !== 'notFound'
+
+/**
+ * Look-ups of parents: asked together, remembered, and those of admission never behind the observer's requests. An
+ * answer that comes after a caller has gone is still remembered: what admission asked for in vain, the backfill need not
+ * ask for again. Only that a run does not exist it finds out for itself, for it acts on that for longer.
+ */
+export const createParents = ({ api, now, onLookup }: ParentsDeps): Parents => {
+  const known = createKnown(now)
+  const hasty = createAsking(api, 'admission', known.set)
+  const patient = createAsking(api, 'observer', known.set)
+  const askPatiently = async (flowRunId: string): Promise<Parent> => {
+    const parent = await hasty.underWay(flowRunId)?.catch(() => undefined)
+    return isThere(parent) ? parent : patient.ask(flowRunId)
+  }
+  const of =
+    (
+      isEnough: (parent: Parent | undefined) => parent is Parent,
+      ask: (flowRunId: string) => Promise<Parent>,
+    ): ParentOf =>
+    async (flowRunId, signal) => {
+      if (!isUuid(flowRunId)) throw new TypeError(`${String(flowRunId)} is no flow run id: not a UUID`)
+      const parent = known.get(flowRunId)
+      onLookup(isEnough(parent) ? 'hit' : 'miss')
+      return isEnough(parent) ? parent : abortable(ask(flowRunId), signal)
+    }
+  return {
+    admission: of(parent => parent !== undefined, hasty.ask),
+    observer: of(isThere, askPatiently),
   }
 }

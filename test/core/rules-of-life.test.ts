@@ -238,8 +238,18 @@ t.test('a Job whose pods have not started is looked at again, and Events may say
         world: { jobs: [job({ deleting: 20 })], pods: [pod({ exitCode: 143, due: 50 })] },
         verdict: 'requeue NothingHasStarted',
       },
-      'between two pods': {
-        world: { jobs: [job({ spec: { backoffLimit: 6 } })], pods: [pod({ exitCode: 1 })] },
+      'a pod has just ended, and its Job will say so in a moment': {
+        world: { now: 49, jobs: [job()], pods: [pod({ exitCode: 0 })] },
+        verdict: 'requeue NothingHasStarted',
+        asked: [],
+      },
+      'between two pods, half a minute after the first': {
+        world: { now: 50, jobs: [job({ spec: { backoffLimit: 6 } })], pods: [pod({ exitCode: 1 })] },
+        verdict: 'requeue NothingHasStarted',
+        asked: ['events'],
+      },
+      'a pod ended in the future, by the clock of its node': {
+        world: { now: 19, jobs: [job({ created: -60 })], pods: [pod({ exitCode: 1 })] },
         verdict: 'requeue NothingHasStarted',
         asked: ['events'],
       },
@@ -576,6 +586,11 @@ t.test('a run whose end nobody saw may be about to report', async t => {
         world: { now: 35, jobs: [job({ complete: true, ended: 31 })], pods: [pod({ exitCode: 0 })] },
         verdict: 'requeue RunHasJustEnded',
         with: { afterMs: 35_000 },
+      },
+      'nor does a look just before that tear them apart': {
+        world: { now: 59.99, jobs: [job({ complete: true })], pods: [pod({ exitCode: 0 })] },
+        verdict: 'requeue RunHasJustEnded',
+        with: { afterMs: 100 },
       },
     },
     'lastReportMayBeOnItsWay',

@@ -274,6 +274,32 @@ t.test('only subflows without deployment and infrastructure of their own are in-
   t.same(found.map(({ id }) => id).toSorted(), [running, waiting].toSorted())
 })
 
+t.test('runs that die together are asked for in-process subflows together, and each has its own', async t => {
+  const client = createTestClient(t, { apiUrl })
+  const flowId = await api.createFlow('in-process')
+  const deadWith = async (count: number) => {
+    const { flowRunId: dead } = await subflowRun()
+    const subflows: string[] = []
+    for (let n = 0; n < count; n += 1) {
+      const { parentTaskRunId } = await api.createSubflowRun({ deploymentId, parentFlowRunId: dead })
+      const body = { flow_id: flowId, parent_task_run_id: parentTaskRunId, state: { type: 'RUNNING' } }
+      const answer = await api.send('POST', '/flow_runs/', body)
+      subflows.push((answer as { readonly id: string }).id)
+    }
+    return { dead, subflows }
+  }
+  const look = async (dead: readonly { readonly dead: string }[]) => {
+    const before = await client.requests('inProcessSubflowsOf')
+    const found = await Promise.all(dead.map(one => client.inProcessSubflowsOf(one.dead, neverAborted)))
+    const requests = (await client.requests('inProcessSubflowsOf')) - before
+    return { found: found.map(runs => runs.map(({ id }) => id).toSorted()), requests }
+  }
+  const without = [await deadWith(0), await deadWith(0), await deadWith(0)]
+  t.same(await look(without), { found: [[], [], []], requests: 1 })
+  const some = [await deadWith(2), ...without, await deadWith(1)]
+  t.same(await look(some), { found: some.map(({ subflows }) => subflows.toSorted()), requests: 6 })
+})
+
 t.test('the last heartbeat since an instant is found', async t => {
   const client = createTestClient(t, { apiUrl })
   const { flowRunId } = await subflowRun()

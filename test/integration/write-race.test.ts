@@ -100,6 +100,7 @@ async function race({ from, verdict, to, when, nth = 1, retries }: Race) {
     suspendJob: async () => 'applied',
     tell: async () => {},
     onWritten: (_flowRunId, _state, { kind }) => written.push(kind),
+    inTurn: async work => work(),
   }
   const gathered = gatheredWith({ ...verdict, observed: run.state })
   const facts = { ...gathered.facts, flowRunId, flowRun: known(run) }

@@ -230,6 +230,20 @@ t.test('where reading took long the run is read again before anything is propose
   )
 })
 
+t.test('whether a run stands as it stood is asked when its turn has come', async t => {
+  const time = { now: at(60) }
+  const scene = createActs({
+    now: () => time.now,
+    inTurn: async work => {
+      time.now = at(63)
+      return work()
+    },
+    readFlowRun: async () => run({ state: 'Running@62' }),
+  })
+  const acted = await act({ ...gatheredWith(crash()), runReadAt: at(60) }, scene.acts, signal)
+  t.match({ acted, proposals: scene.proposals }, { acted: SOON, proposals: [] })
+})
+
 t.test('a transition rests on the dead Job, or on the run where none is known', async t => {
   for (const [verdict, basis] of [
     [crash(), JOB_UID],

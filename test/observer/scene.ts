@@ -195,6 +195,7 @@ export function createActs(parts: Partial<Acts> = {}, history = createHistory())
       stories.push(story)
     },
     onWritten: (_flowRunId, state, { kind }) => written.push([state, kind]),
+    inTurn: async work => work(),
     ...parts,
   }
   return { acts, stories, written, ...history }

@@ -19,6 +19,13 @@ t.test('a signal that aborts first, or has aborted, wins', async t => {
   await t.rejects(abortable(Promise.resolve(1), stop.signal), { message: 'stopping' })
 })
 
+t.test('what nobody waits for any more may fail', async t => {
+  const { promise, reject } = Promise.withResolvers<never>()
+  await t.rejects(abortable(promise, AbortSignal.abort(new Error('stopping'))), { message: 'stopping' })
+  // Unhandled, it would end the process.
+  reject(new Error('no'))
+})
+
 t.test('waiting ends when the time is over, or with the reason of the signal', async t => {
   await systemClock.sleep(1, neverAborted)
   const stop = new AbortController()

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 
 import { createBatching } from '../../src/prefect/batching.ts'
+import type { Gathering } from '../../src/prefect/batching.ts'
 
 /** Time that passes on demand, with the timers that are due. */
 const createTime = () => {
@@ -32,16 +33,29 @@ const createTime = () => {
   }
 }
 
+const GATHERING: Gathering = {
+  aloneMs: 5,
+  company: { pauseMs: 50, longestMs: 225, lingerMs: 0 },
+  requests: Number.POSITIVE_INFINITY,
+}
+const IN_BURSTS: Gathering = {
+  ...GATHERING,
+  burst: { ids: 3, lingerMs: 250, pauseMs: 100, longestMs: 450 },
+}
+const ONE_BY_ONE: Gathering = { ...GATHERING, requests: 1 }
+const LINGERING: Gathering = { ...GATHERING, company: { pauseMs: 500, longestMs: 500, lingerMs: 500 } }
+
 interface Play {
   /** When ids come, in milliseconds. */
   readonly arrivals: readonly number[]
+  readonly gathering?: Gathering
   readonly most?: number
   /** How long a request takes. */
   readonly answerMs?: number
 }
 
 /** What was asked in how many requests, and when. */
-const played = async ({ arrivals, most = 50, answerMs = 10 }: Play) => {
+const played = async ({ arrivals, gathering = GATHERING, most = 50, answerMs = 10 }: Play) => {
   const time = createTime()
   const requests: { readonly at: number; readonly ids: readonly string[] }[] = []
   const look = createBatching<string>({
@@ -51,6 +65,7 @@ const played = async ({ arrivals, most = 50, answerMs = 10 }: Play) => {
       return ids.map(id => `answer to ${id}`)
     },
     most,
+    gathering,
     ...time,
   })
   const answers: Promise<string>[] = []
@@ -58,7 +73,7 @@ const played = async ({ arrivals, most = 50, answerMs = 10 }: Play) => {
     await time.pass(arrival - time.now())
     answers.push(look(String(n)))
   }
-  await time.pass(1_000)
+  await time.pass(2_000)
   return { requests, answers: await Promise.all(answers), timersLeft: time.timers() }
 }
 
@@ -80,6 +95,60 @@ const cases: Readonly<Record<string, Play & { at: readonly number[]; sizes: read
     sizes: [1, 23, 16],
   },
   'a full batch goes at once': { arrivals: [0, 1, 2, 3], most: 2, at: [1, 3], sizes: [2, 2] },
+  'many wait for a longer pause': { arrivals: [0, 1, 2, 80], gathering: IN_BURSTS, at: [180], sizes: [4] },
+  'who comes just after many waits for more, also when those are answered': {
+    arrivals: [0, 1, 2, 200, 290],
+    gathering: IN_BURSTS,
+    at: [102, 390],
+    sizes: [3, 2],
+  },
+  'and alone when that was long ago': {
+    arrivals: [0, 1, 2, 400],
+    gathering: IN_BURSTS,
+    at: [102, 405],
+    sizes: [3, 1],
+  },
+  'many that come and come wait for the longest wait of a burst': {
+    arrivals: [0, 1, ...steady(40, 20).map(at => at + 2)],
+    gathering: IN_BURSTS,
+    at: [450, 882],
+    sizes: [25, 17],
+  },
+  'for less long where answers are slow': {
+    arrivals: [0, 1, ...steady(40, 20).map(at => at + 2)],
+    gathering: IN_BURSTS,
+    answerMs: 200,
+    at: [450, 712, 882],
+    sizes: [25, 13, 4],
+  },
+  'one request at a time: who comes meanwhile waits for the next': {
+    arrivals: [0, 10, 200],
+    gathering: ONE_BY_ONE,
+    answerMs: 300,
+    at: [5, 305],
+    sizes: [1, 2],
+  },
+  'and longer where that has not waited for company yet': {
+    arrivals: [0, 290],
+    gathering: ONE_BY_ONE,
+    answerMs: 300,
+    at: [5, 340],
+    sizes: [1, 1],
+  },
+  'one request at a time, but full ones': {
+    arrivals: [0, 10, 11, 12],
+    gathering: ONE_BY_ONE,
+    most: 2,
+    answerMs: 300,
+    at: [5, 11, 311],
+    sizes: [1, 2, 1],
+  },
+  'whoever asked half a second ago is still company': {
+    arrivals: steady(12, 100),
+    gathering: LINGERING,
+    at: [5, 600, 1_100, 1_600],
+    sizes: [1, 5, 5, 1],
+  },
 }
 
 for (const [sentence, { at, sizes, ...play }] of Object.entries(cases)) {
@@ -116,6 +185,7 @@ t.test('all whose request failed are told, and the next ask anew', async t => {
       return ids
     },
     most: 50,
+    gathering: ONE_BY_ONE,
     ...time,
   })
   const failing = ['a', 'b'].map(id => t.rejects(look(id), { message: 'Prefect is down' }))

@@ -7,7 +7,7 @@ import {
   createLiveSubflowRuns,
   createReadFlowRun,
 } from '../../src/prefect/flow-runs.ts'
-import { createParentOf } from '../../src/prefect/parents.ts'
+import { createParents } from '../../src/prefect/parents.ts'
 import { batchesOf } from '../../src/prefect/reports.ts'
 import { createProposeState } from '../../src/prefect/proposals.ts'
 import type { StateProposal } from '../../src/core/proposal.ts'
@@ -103,23 +103,59 @@ t.test('a subflow that makes no sense is no trouble for other runs', async t => 
   t.match(await sane, [{ id: 'run-0' }])
 })
 
+const SUBFLOW = { body: [{ id: ID, parent_task_run_id: 'task' }] }
+
+const parentsOf = (api: Parameters<typeof createParents>[0]['api']) =>
+  createParents({ api, now: Date.now, onLookup: () => {} })
+
 t.test('a look-up that failed is not remembered', async t => {
-  const { api, calls } = answering(
-    { status: 500, body: {} },
-    { body: [{ id: ID, parent_task_run_id: 'task' }] },
-  )
-  const parentOf = createParentOf({ api, priority: 'admission', now: Date.now, onLookup: () => {} })
-  await t.rejects(parentOf(ID, neverAborted), { name: 'PrefectError', status: 500 })
-  t.same(await parentOf(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' })
+  const { api, calls } = answering({ status: 500, body: {} }, SUBFLOW)
+  const { admission } = parentsOf(api)
+  await t.rejects(admission(ID, neverAborted), { name: 'PrefectError', status: 500 })
+  t.same(await admission(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' })
   t.match(calls, [{ priority: 'admission' }, { priority: 'admission' }])
 })
 
 t.test('a look-up has the patience of whoever waits for it', async t => {
   for (const priority of ['admission', 'observer'] as const) {
     const { api, calls } = answering({ body: [] })
-    await createParentOf({ api, priority, now: Date.now, onLookup: () => {} })(ID, neverAborted)
+    await parentsOf(api)[priority](ID, neverAborted)
     t.match(calls, [{ operation: 'parentOf', priority }])
   }
+})
+
+t.test(
+  'what admission has learned, and what it is about to learn, the backfill does not ask for',
+  async t => {
+    const { api, calls } = answering(SUBFLOW)
+    const { admission, observer } = parentsOf(api)
+    const impatient = new AbortController()
+    const given = admission(ID, impatient.signal)
+    impatient.abort(new Error('webhook deadline'))
+    await t.rejects(given, { message: 'webhook deadline' })
+    t.same(await observer(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' }, 'under way')
+    t.same(await observer(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' }, 'known')
+    t.match(calls, [{ priority: 'admission' }])
+  },
+)
+
+t.test('a look-up of admission that fails is none of the backfill’s', async t => {
+  const { api, calls } = answering({ status: 500, body: {} }, SUBFLOW)
+  const { admission, observer } = parentsOf(api)
+  const failing = t.rejects(admission(ID, neverAborted), { name: 'PrefectError', status: 500 })
+  t.same(await observer(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' })
+  await failing
+  t.match(calls, [{ priority: 'admission' }, { priority: 'observer' }])
+})
+
+t.test('that a run does not exist the backfill finds out for itself', async t => {
+  const { api, calls } = answering({ body: [] }, { body: [] }, SUBFLOW)
+  const { admission, observer } = parentsOf(api)
+  const missing = admission(ID, neverAborted)
+  t.same(await observer(ID, neverAborted), { kind: 'notFound' }, 'while admission does')
+  t.same(await missing, { kind: 'notFound' })
+  t.same(await observer(ID, neverAborted), { kind: 'subflow', parentTaskRunId: 'task' }, 'and afterwards')
+  t.match(calls, [{ priority: 'admission' }, { priority: 'observer' }, { priority: 'observer' }])
 })
 
 const proposals: Readonly<Record<string, readonly [StateProposal, Call['repeat']]>> = {

@@ -51,6 +51,32 @@ t.test('runs asked for within a moment are read together, 50 in a request', asyn
   )
 })
 
+t.test('what is asked for while a read is under way is read by the next one', async t => {
+  const gate = Promise.withResolvers<void>()
+  const requests: (readonly string[])[] = []
+  const read = createReadRuns({
+    one: async id => ({ ...run(), id }),
+    many: async ids => {
+      requests.push(ids)
+      await gate.promise
+      return new Map(ids.map(id => [id, { ...run(), id }]))
+    },
+  })
+  const first = ['a', 'b'].map(id => read(id, signal))
+  while (requests.length === 0) await turn()
+  const later = [read('c', signal)]
+  // Whoever came later, elsewhere, has waited long enough for company; so has this one.
+  await createPrefect().read('x')
+  later.push(read('d', signal))
+  t.strictSame(requests, [['a', 'b']])
+  gate.resolve()
+  await Promise.all([...first, ...later])
+  t.strictSame(requests, [
+    ['a', 'b'],
+    ['c', 'd'],
+  ])
+})
+
 t.test('one run is read by itself', async t => {
   const { read, requests } = createPrefect()
   t.equal((await read('a'))?.id, 'a')

@@ -1,10 +1,11 @@
-import { askOnce, missing, nothing, report, requeue, untilOver } from '../answers.ts'
+import { askOnce, missing, nothing, report, requeue } from '../answers.ts'
 import type { Case } from '../case.ts'
 import type { DiagnosisCode } from '../diagnosis/codes.ts'
 import type { PodFact } from '../facts.ts'
-import { hasStarted } from '../life.ts'
+import { endOfPod, hasStarted } from '../life.ts'
 import type { Instant } from '../objects.ts'
 import type { VerdictSettings } from '../settings.ts'
+import { mayRun } from '../stranded.ts'
 import { unseenEndOf } from '../unseen-end.ts'
 import type { Verdict } from '../verdict.ts'
 import type { Rule } from './rule.ts'
@@ -25,11 +26,21 @@ function clusterIsUnknown({ life }: Case): Verdict | undefined {
 }
 
 /** Alive, and no container has started, or none again. After a while the Events may say why: a quota, a volume. */
-function nothingHasStarted({ life, stuck, facts, newest }: Case): Verdict | undefined {
+function nothingHasStarted(facts: Case): Verdict | undefined {
+  const { life, stuck } = facts
   if (life.kind !== 'alive' || stuck) return undefined
-  const began = newest?.job.metadata.creationTimestamp ?? facts.now
-  const question = facts.now - began < STARTING_MS ? undefined : askOnce('events', facts.events)
+  const isNew = facts.facts.now - nothingRunsSince(facts) < STARTING_MS
+  const question = isNew ? undefined : askOnce('events', facts.facts.events)
   return question ?? requeue('NothingHasStarted', STARTING_MS)
+}
+
+/**
+ * Since its Job was made, or the last of its pods ended: each run that ends comes by here, for its Job says so only a
+ * moment later. A node whose clock is ahead ends no pod in the future.
+ */
+function nothingRunsSince({ facts: { now }, newest, pods }: Case): Instant {
+  const ends = pods.filter(fact => !mayRun(fact)).map(endOfPod)
+  return Math.max(newest?.job.metadata.creationTimestamp ?? now, ...ends.filter(end => end <= now))
 }
 
 /** Alive, but it cannot start: told at once, acted upon only by setting and after its grace. */
@@ -52,6 +63,9 @@ const stuckStartGraceOf = (
 /** Runs that completed within this time are asked about together: one request for fifty instead of one for each. */
 const TOGETHER_MS = 10_000
 
+/** Whoever is looked at just before that must not come too late for the others. */
+const TOGETHER_SLACK_MS = 100
+
 /**
  * A Job that completed, or something whose end we did not see: its run is about to report, or has. Prefect is not
  * asked yet.
@@ -62,7 +76,8 @@ function lastReportMayBeOnItsWay({ life, pods, settings, facts }: Case): Verdict
   const quietEnds = [...(saidNothing ? [life.since] : []), ...pods.flatMap(unseenEnd)]
   const end = Math.max(-Infinity, ...quietEnds) + settings.graces.exitedWithoutReporting
   const together = Math.ceil(end / TOGETHER_MS) * TOGETHER_MS
-  return untilOver(together - facts.now, 'RunHasJustEnded')
+  const left = together - facts.now
+  return left > 0 ? { ...requeue('RunHasJustEnded'), afterMs: Math.max(left, TOGETHER_SLACK_MS) } : undefined
 }
 
 /** When a pod went that nobody saw end: deleted by force, its flow may still be handling SIGTERM. */

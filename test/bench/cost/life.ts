@@ -50,7 +50,6 @@ export async function billOf(side: Side, scene: Scene, { healthy, dying }: Sizes
   const { world, progress } = scene
   await world.makeNamespace(side)
   const well = await world.makeRuns({ ...ARRIVING, namespace: side, prefix: 'well', count: healthy })
-  const ill = await world.makeRuns({ ...ARRIVING, namespace: side, prefix: 'ill', count: dying })
   await using observer = await startObserver(side, world, { namespace: side })
   const askedSoFar = ask(side, observer, scene)
   const start = await askedSoFar()
@@ -63,6 +62,8 @@ export async function billOf(side: Side, scene: Scene, { healthy, dying }: Sizes
   if (side === 'ours') await sleep(LATEST_QUESTION_MS)
   const completed = await askedSoFar()
   progress(`${side}: ${dying} runs arrive and die`)
+  // Not before: what is Pending for minutes without a Job is an orphan, and looked at.
+  const ill = await world.makeRuns({ ...ARRIVING, namespace: side, prefix: 'ill', count: dying })
   const kill = await arrive(scene, ill)
   kill('oom')
   while (!ill.every(({ flowRunId }) => observer.proxy.crashedAt(flowRunId))) await sleep(LOOK_MS)
