@@ -54,7 +54,11 @@ const presentOf = ({ labels, annotations }: Metadata, ours: Required<OurKeys>): 
 })
 
 const picked = (present: Strings, ours: Strings): Strings =>
-  Object.fromEntries(Object.entries(present).filter(([key]) => Object.hasOwn(ours, key)))
+  Object.fromEntries(
+    Object.keys(ours)
+      .filter(key => Object.hasOwn(present, key))
+      .map(key => [key, present[key]]),
+  )
 
 const lacksLabel = (metadata: Metadata | undefined): boolean =>
   metadata?.labels?.[PARENT_TASK_RUN_ID_LABEL] === undefined

@@ -1,5 +1,3 @@
-import { z } from 'zod'
-
 /** The only version served: `v1beta1` left Kubernetes with 1.22. */
 export const API_VERSION = 'admission.k8s.io/v1'
 
@@ -48,111 +46,145 @@ export class MalformedReviewError extends Error {
   }
 }
 
-const absent = <T>(value: T | null | undefined): T | undefined => value ?? undefined
-
-type Strings = Readonly<Record<string, string>>
-
-/** One look at a map as it is: zod's record would parse and copy each of a pod's dozens of labels. */
-const strings = z.custom<Strings>(isMapOfStrings, 'expected a map of strings').nullish().transform(absent)
-
-function isMapOfStrings(value: unknown): value is Strings {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  return Object.values(value).every(item => typeof item === 'string')
-}
-
-const metadataSchema = z
-  .object({ labels: strings, annotations: strings, finalizers: z.array(z.string()).nullish() })
-  .transform(({ labels, annotations, finalizers }): Metadata => ({
-    labels,
-    annotations,
-    finalizers: finalizers ?? [],
-  }))
-
-/** A Pod or a Lease: only its metadata matters. */
-const objectSchema = z.object({ metadata: metadataSchema })
-
-const jobSchema = z
-  .object({
-    metadata: metadataSchema,
-    spec: z
-      .object({
-        template: z
-          .object({ metadata: metadataSchema.nullish().transform(absent) })
-          .nullish()
-          .transform(absent),
-      })
-      .nullish(),
-  })
-  .transform(({ metadata, spec }): AdmittedObject =>
-    spec?.template === undefined ? { metadata } : { metadata, template: spec.template },
-  )
-
-const reviewSchema = z.object({
-  apiVersion: z.literal(API_VERSION),
-  kind: z.literal('AdmissionReview'),
-  request: z.object({
-    uid: z.string().min(1),
-    kind: z.object({ group: z.string(), version: z.string(), kind: z.string() }),
-    subResource: z.string().nullish(),
-    operation: z.string().min(1),
-    userInfo: z.object({ username: z.string().nullish() }).nullish(),
-    dryRun: z.boolean().nullish(),
-    namespace: z.string().nullish(),
-    name: z.string().nullish(),
-    object: z.unknown().optional(),
-    oldObject: z.unknown().optional(),
-  }),
-})
-
-type Request = z.infer<typeof reviewSchema>['request']
-
 /**
  * Reads the body of an admission request.
  * Throws a `MalformedReviewError` naming the field; the objects are looked into only where we serve them, so that a
  * kind we have never heard of passes, whatever is in it.
  */
 export function parseReview(body: unknown): Review {
-  const { request } = parse(reviewSchema, body, [])
+  const review = fields(body, 'body')
+  apiVersion(review['apiVersion'], 'apiVersion')
+  reviewKind(review['kind'], 'kind')
+  const request = fields(review['request'], 'request')
+  const uid = someText(request['uid'], 'request.uid')
   const kind = servedKind(request)
-  const review: Review = {
-    uid: request.uid,
+  return {
+    uid,
     kind,
-    operation: request.operation,
-    username: request.userInfo?.username ?? '',
-    dryRun: request.dryRun ?? false,
-    namespace: absent(request.namespace),
-    name: absent(request.name),
+    operation: someText(request['operation'], 'request.operation'),
+    username: usernameOf(request['userInfo'], 'request.userInfo') ?? '',
+    dryRun: optionalFlag(request['dryRun'], 'request.dryRun') ?? false,
+    namespace: optionalText(request['namespace'], 'request.namespace'),
+    name: optionalText(request['name'], 'request.name'),
+    ...objectsOf(request, kind),
   }
-  return { ...review, ...objectsOf(request, kind) }
 }
 
 /** `subResource` is empty or absent for the object itself. */
-function servedKind({ kind: { group, kind }, subResource }: Request): Review['kind'] {
-  if (subResource) return 'other'
+function servedKind(request: Fields): Review['kind'] {
+  const whole = fields(request['kind'], 'request.kind')
+  const group = text(whole['group'], 'request.kind.group')
+  text(whole['version'], 'request.kind.version')
+  const kind = text(whole['kind'], 'request.kind.kind')
+  if (optionalText(request['subResource'], 'request.subResource')) return 'other'
   if (group === 'batch' && kind === 'Job') return 'Job'
   if (group === '' && kind === 'Pod') return 'Pod'
   if (group === 'coordination.k8s.io' && kind === 'Lease') return 'Lease'
   return 'other'
 }
 
-function objectsOf(request: Request, kind: Review['kind']): Pick<Review, 'object' | 'oldObject'> {
+function objectsOf(request: Fields, kind: Review['kind']): Pick<Review, 'object' | 'oldObject'> {
   if (kind === 'other') return {}
-  const schema = kind === 'Job' ? jobSchema : objectSchema
+  const read = kind === 'Job' ? optionalJob : optionalObject
+  const object = read(request['object'], 'request.object')
+  const oldObject = read(request['oldObject'], 'request.oldObject')
+  return { ...(object && { object }), ...(oldObject && { oldObject }) }
+}
+
+/** A JSON object, its fields not looked at yet. */
+type Fields = Readonly<Record<string, unknown>>
+
+/**
+ * Gives a value back as what it has to be, or throws a `MalformedReviewError`. By hand: every review comes this way,
+ * and a schema takes as long as everything we decide about it.
+ */
+type Read<T> = (value: unknown, field: string) => T
+
+const reading =
+  <T>(what: string, is: (value: unknown) => value is T): Read<T> =>
+  (value, field) => {
+    if (is(value)) return value
+    throw new MalformedReviewError(field, `expected ${what}, received ${typeOf(value)}`)
+  }
+
+/** What is absent or null on the wire is undefined here. */
+const optional =
+  <T>(read: Read<T>): Read<T | undefined> =>
+  (value, field) =>
+    value === undefined || value === null ? undefined : read(value, field)
+
+const literally =
+  <T extends string>(expected: T): Read<T> =>
+  (value, field) => {
+    if (value === expected) return expected
+    throw new MalformedReviewError(field, `expected "${expected}"`)
+  }
+
+const isText = (value: unknown): value is string => typeof value === 'string'
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const apiVersion = literally(API_VERSION)
+const reviewKind = literally('AdmissionReview')
+const text = reading('a string', isText)
+const someText = reading(
+  'a string that is not empty',
+  (value): value is string => isText(value) && value !== '',
+)
+const optionalText = optional(text)
+const optionalFlag = optional(reading('a boolean', value => typeof value === 'boolean'))
+const fields = reading('an object', isFields)
+const optionalFields = optional(fields)
+
+const optionalStrings = optional(
+  reading(
+    'a map of strings',
+    (value): value is Readonly<Record<string, string>> =>
+      isFields(value) && Object.values(value).every(isText),
+  ),
+)
+
+const optionalTexts = optional(
+  reading(
+    'a list of strings',
+    (value): value is readonly string[] => Array.isArray(value) && value.every(isText),
+  ),
+)
+
+const usernameOf = optional((value, field) =>
+  optionalText(fields(value, field)['username'], `${field}.username`),
+)
+
+const metadataOf: Read<Metadata> = (value, field) => {
+  const { labels, annotations, finalizers } = fields(value, field)
   return {
-    ...(isPresent(request.object) && { object: parse(schema, request.object, ['request', 'object']) }),
-    ...(isPresent(request.oldObject) && {
-      oldObject: parse(schema, request.oldObject, ['request', 'oldObject']),
-    }),
+    labels: optionalStrings(labels, `${field}.labels`),
+    annotations: optionalStrings(annotations, `${field}.annotations`),
+    finalizers: optionalTexts(finalizers, `${field}.finalizers`) ?? [],
   }
 }
 
-const isPresent = (value: unknown): boolean => value !== undefined && value !== null
+/** A Pod or a Lease: only its metadata matters. */
+const optionalObject = optional((value, field): AdmittedObject => ({
+  metadata: metadataOf(fields(value, field)['metadata'], `${field}.metadata`),
+}))
 
-function parse<T>(schema: z.ZodType<T>, value: unknown, path: readonly string[]): T {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  // One is enough: the others are mostly about the same.
-  const issues = result.error.issues.slice(0, 1)
-  const field = [...path, ...issues.flatMap(issue => issue.path)].join('.')
-  throw new MalformedReviewError(field === '' ? 'body' : field, issues.map(issue => issue.message).join())
+const optionalJob = optional((value, field): AdmittedObject => {
+  const job = fields(value, field)
+  const metadata = metadataOf(job['metadata'], `${field}.metadata`)
+  const spec = optionalFields(job['spec'], `${field}.spec`)
+  const template = optionalFields(spec?.['template'], `${field}.spec.template`)
+  if (template === undefined) return { metadata }
+  return {
+    metadata,
+    template: { metadata: optionalMetadata(template['metadata'], `${field}.spec.template.metadata`) },
+  }
+})
+
+const optionalMetadata = optional(metadataOf)
+
+const typeOf = (value: unknown): string => {
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'a list' : typeof value
 }

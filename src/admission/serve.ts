@@ -31,23 +31,20 @@ export function createServe({ webhook, decide, metrics, maxConcurrent, logger }:
   let underWay = 0
   metrics.watchInFlight(webhook, () => underWay)
   const decideSafely = async (review: Review): Promise<Decision> => {
+    if (underWay >= maxConcurrent) return OVERLOADED
+    underWay += 1
     try {
       return await decide(review)
     } catch (error) {
       metrics.panicked()
       return { ...DEFECT, error }
+    } finally {
+      underWay -= 1
     }
-  }
-  const decideWithinBounds = async (review: Review): Promise<Decision> => {
-    if (underWay >= maxConcurrent) return OVERLOADED
-    underWay += 1
-    const decision = await decideSafely(review)
-    underWay -= 1
-    return decision
   }
   return async (request: FastifyRequest): Promise<AnsweredReview> => {
     const review = parseReview(request.body)
-    const decision = await decideWithinBounds(review)
+    const decision = await decideSafely(review)
     metrics.decided(review.kind, decision.outcome)
     log(review, decision)
     return answerOf(review.uid, decision)

@@ -12,4 +12,8 @@ export type Parent =
  * Looks up the parent of a flow run. Rejects when Prefect is unreachable or its answer makes no sense, and when
  * the signal aborts; an answer that comes later may still fill a cache.
  */
-export type ParentOf = (flowRunId: string, signal: AbortSignal) => Promise<Parent>
+export interface ParentOf {
+  (flowRunId: string, signal: AbortSignal): Promise<Parent>
+  /** What is remembered of an earlier answer, at once; undefined where Prefect has to be asked. */
+  readonly known?: (flowRunId: string) => Parent | undefined
+}

@@ -131,17 +131,25 @@ export const createParents = ({ api, now, onLookup }: ParentsDeps): Parents => {
     const parent = await hasty.underWay(flowRunId)?.catch(() => undefined)
     return isThere(parent) ? parent : patient.ask(flowRunId)
   }
-  const of =
-    (
-      isEnough: (parent: Parent | undefined) => parent is Parent,
-      ask: (flowRunId: string) => Promise<Parent>,
-    ): ParentOf =>
-    async (flowRunId, signal) => {
-      if (!isUuid(flowRunId)) throw new TypeError(`${String(flowRunId)} is no flow run id: not a UUID`)
+  const of = (
+    isEnough: (parent: Parent | undefined) => parent is Parent,
+    ask: (flowRunId: string) => Promise<Parent>,
+  ): ParentOf => {
+    const remembered = (flowRunId: string): Parent | undefined => {
       const parent = known.get(flowRunId)
-      onLookup(isEnough(parent) ? 'hit' : 'miss')
-      return isEnough(parent) ? parent : abortable(ask(flowRunId), signal)
+      if (!isEnough(parent)) return undefined
+      onLookup('hit')
+      return parent
     }
+    const parentOf = async (flowRunId: string, signal: AbortSignal): Promise<Parent> => {
+      if (!isUuid(flowRunId)) throw new TypeError(`${String(flowRunId)} is no flow run id: not a UUID`)
+      const parent = remembered(flowRunId)
+      if (parent !== undefined) return parent
+      onLookup('miss')
+      return abortable(ask(flowRunId), signal)
+    }
+    return Object.assign(parentOf, { known: remembered })
+  }
   return {
     admission: of(parent => parent !== undefined, hasty.ask),
     observer: of(isThere, askPatiently),

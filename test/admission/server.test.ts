@@ -14,6 +14,7 @@ import {
   reviewOf,
   serverOf,
   subflow,
+  unasked,
 } from './server-of.ts'
 
 const pod = {
@@ -29,11 +30,13 @@ const pod = {
 
 const v1 = { apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview' }
 
-const malformed: Record<string, { body: unknown; field: string }> = {
-  'no object at all': { body: null, field: 'body' },
+const malformed: Record<string, { body: unknown; field: string; problem?: string }> = {
+  'no object at all': { body: null, field: 'body', problem: 'expected an object, received null' },
+  'a list': { body: [], field: 'body', problem: 'expected an object, received a list' },
   'an older version': {
     body: { ...reviewOf(pod), apiVersion: 'admission.k8s.io/v1beta1' },
     field: 'apiVersion',
+    problem: 'expected "admission.k8s.io/v1"',
   },
   'another kind': { body: { ...reviewOf(pod), kind: 'Pod' }, field: 'kind' },
   'no request': { body: v1, field: 'request' },
@@ -41,8 +44,22 @@ const malformed: Record<string, { body: unknown; field: string }> = {
   'a uid that is a number, which nobody turns into a string': {
     body: reviewOf(pod, { uid: 5 }),
     field: 'request.uid',
+    problem: 'expected a string that is not empty, received number',
   },
   'a kind that is a string': { body: reviewOf(pod, { kind: 'Pod' }), field: 'request.kind' },
+  'a kind without a version': {
+    body: reviewOf(pod, { kind: { group: '', kind: 'Pod' } }),
+    field: 'request.kind.version',
+  },
+  'a user whose name is a number': {
+    body: reviewOf(pod, { userInfo: { username: 1 } }),
+    field: 'request.userInfo.username',
+  },
+  'finalizers that are numbers': {
+    body: reviewOf({ kind: 'Pod', metadata: { finalizers: [1] } }),
+    field: 'request.object.metadata.finalizers',
+    problem: 'expected a list of strings',
+  },
   'no operation': { body: reviewOf(pod, { operation: '' }), field: 'request.operation' },
   'dryRun as a word': { body: reviewOf(pod, { dryRun: 'true' }), field: 'request.dryRun' },
   'a pod without metadata': { body: reviewOf({ kind: 'Pod' }), field: 'request.object.metadata' },
@@ -65,7 +82,7 @@ const malformed: Record<string, { body: unknown; field: string }> = {
   'an old object that is a string': { body: reviewOf(pod, { oldObject: 'old' }), field: 'request.oldObject' },
 }
 
-for (const [name, { body, field }] of Object.entries(malformed)) {
+for (const [name, { body, field, problem = '' }] of Object.entries(malformed)) {
   t.test(`malformed: ${name}`, async t => {
     const { server } = serverOf()
     const answer = await server.inject({
@@ -76,7 +93,7 @@ for (const [name, { body, field }] of Object.entries(malformed)) {
     })
     t.equal(answer.statusCode, 400)
     t.equal(answer.json().field, field)
-    t.match(answer.json().error, `${field}: `, 'the message names it too')
+    t.match(answer.json().error, `AdmissionReview: ${field}: ${problem}`, 'the message names it too')
   })
 }
 
@@ -193,6 +210,23 @@ t.test('the look-up is told to stop at its deadline', async t => {
   })
   await answerTo(server, '/mutate', reviewOf(pod))
   await t.resolves(told.promise)
+})
+
+t.test('a parent that is known is not asked for', async t => {
+  const parentOf = Object.assign(unasked.bind(undefined), {
+    known: () => ({ kind: 'subflow', parentTaskRunId: FLOW_RUN_ID }) as const,
+  })
+  const { server } = serverOf({ parentOf })
+  t.equal((await answerTo(server, '/mutate', reviewOf(pod))).patch.length, 2)
+})
+
+t.test('what is known of a parent has to make sense, too', async t => {
+  const parentOf = Object.assign(unasked.bind(undefined), {
+    known: () => ({ kind: 'subflow', parentTaskRunId: 'null' }) as const,
+  })
+  const { server, lines } = serverOf({ parentOf })
+  t.strictSame((await answerTo(server, '/mutate', reviewOf(pod))).patch, [])
+  t.match(lines, [{ outcome: 'lookup_failed', err: { message: /no UUID/ } }])
 })
 
 t.test('beyond its limit a webhook lets everything pass at once, and takes up again afterwards', async t => {

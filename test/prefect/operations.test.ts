@@ -108,6 +108,26 @@ const SUBFLOW = { body: [{ id: ID, parent_task_run_id: 'task' }] }
 const parentsOf = (api: Parameters<typeof createParents>[0]['api']) =>
   createParents({ api, now: Date.now, onLookup: () => {} })
 
+t.test('what was answered is known afterwards, and not before', async t => {
+  const { api, calls } = answering(SUBFLOW)
+  const lookups: string[] = []
+  const { admission } = createParents({ api, now: Date.now, onLookup: result => lookups.push(result) })
+  t.equal(admission.known?.(ID), undefined)
+  const parent = await admission(ID, neverAborted)
+  t.same(admission.known?.(ID), parent)
+  t.same(await admission(ID, neverAborted), parent)
+  t.same(lookups, ['miss', 'hit', 'hit'])
+  t.equal(calls.length, 1)
+})
+
+t.test('that a run does not exist is known to admission alone', async t => {
+  const { api } = answering({ body: [] })
+  const { admission, observer } = parentsOf(api)
+  await admission(ID, neverAborted)
+  t.same(admission.known?.(ID), { kind: 'notFound' })
+  t.equal(observer.known?.(ID), undefined)
+})
+
 t.test('a look-up that failed is not remembered', async t => {
   const { api, calls } = answering({ status: 500, body: {} }, SUBFLOW)
   const { admission } = parentsOf(api)
