@@ -22,6 +22,10 @@ const scripts: Readonly<Record<string, string>> = Object.assign(
 const PATH = /`((?:src|test|manifests|docs|certs|scripts)\/[\w./-]+)`/g
 const LINK = /\]\(([^)#:]+)(?:#[^)]*)?\)/g
 const SCRIPT = /npm run ([a-z:-]+)/g
+/** A command in the background, and the line after it. */
+const FORWARD = /^kubectl .* port-forward .*&$\n(.*)$/gm
+/** npm's own lines come before what the command prints. */
+const NOISY = /npm start (?!-s )/
 
 const found = (text: string, pattern: RegExp): readonly string[] =>
   [...text.matchAll(pattern)].map(([, group = '']) => group)
@@ -32,4 +36,12 @@ for await (const file of glob(['*.md', 'docs/**/*.md', 'certs/*.md'], { cwd: ROO
     for (const link of found(text, LINK)) t.ok(existsSync(join(ROOT, dirname(file), link)), `link ${link}`)
     for (const path of found(text, PATH)) t.ok(existsSync(join(ROOT, path)), path)
     for (const name of found(text, SCRIPT)) t.ok(name in scripts, `npm run ${name}`)
+  })
+
+for await (const file of glob(['README.md', 'docs/**/*.md'], { cwd: ROOT }))
+  t.test(`${file} has commands that work when they are copied`, async t => {
+    const text = await readFile(join(ROOT, file), 'utf8')
+    t.notMatch(text, NOISY)
+    for (const next of found(text, FORWARD))
+      t.match(next, /^curl .*--retry-connrefused .*; kill \$!$/, 'it is waited for, and does not stay behind')
   })

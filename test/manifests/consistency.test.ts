@@ -2,14 +2,14 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { parseAllDocuments } from 'yaml'
+import { parseAllDocuments, stringify } from 'yaml'
 import { z } from 'zod'
 import { HANDLE_FAILURE, NAMESPACES, VARIABLES } from '../../src/config/variables.ts'
 import { readConfig } from '../../src/config.ts'
 import { isOfOperator } from './apply.ts'
 import { rightsOf, wordsOf } from './audit.ts'
 import { environmentOf } from './installation.ts'
-import { only, render, renderOurs, renderWith } from './render.ts'
+import { MANIFESTS, only, render, renderOurs, renderWith } from './render.ts'
 
 /** Places that have to say the same, and that neither the API server nor kustomize compares. */
 
@@ -224,10 +224,11 @@ t.test('monitoring: the monitor finds our Service', async t => {
   for (const { port } of endpoints) t.match(service, { spec: { ports: new Set([{ name: port }]) } })
 })
 
+const installation = await readFile(new URL('../../docs/install.md', import.meta.url), 'utf8')
+const documented = [...installation.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, yaml = '']) => yaml)
+
 t.test('every kustomization of the documentation can be rendered', async t => {
-  const text = await readFile(new URL('../../docs/install.md', import.meta.url), 'utf8')
-  const blocks = [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, yaml = '']) => yaml)
-  const kustomizations = blocks.filter(yaml => yaml.includes('kind: Kustomization'))
+  const kustomizations = documented.filter(yaml => yaml.includes('kind: Kustomization'))
   t.not(kustomizations.length, 0)
   for (const [index, yaml] of kustomizations.entries()) {
     // As on a reader's disk: beside the checkout.
@@ -245,3 +246,33 @@ t.test('every kustomization of the documentation can be rendered', async t => {
     })
   }
 })
+
+const rulesSchema = z.object({
+  spec: z.object({
+    groups: z.array(
+      z.object({ rules: z.array(z.object({ annotations: z.object({ runbook_url: z.string() }) })) }),
+    ),
+  }),
+})
+
+t.test(
+  'with the lines of the documentation every alert links to its runbook, by an address said once',
+  async t => {
+    const [lines = '', ...others] = documented.filter(yaml => yaml.includes('runbook_url'))
+    t.strictSame(others, [])
+    const [, address = ''] = /docs=(\S+)\]/.exec(lines) ?? []
+    const here = join(folder, 'runbooks')
+    await mkdir(here, { recursive: true })
+    const path = (to: string): string => relative(here, fileURLToPath(new URL(to, MANIFESTS)))
+    const own = { resources: [path('base')], components: [path('components/monitoring')] }
+    await writeFile(join(here, 'kustomization.yaml'), `${stringify(own)}${lines}`)
+    const rendered = await render(here)
+    const { groups } = rulesSchema.parse(only(rendered, 'PrometheusRule')).spec
+    for (const { annotations } of groups.flatMap(({ rules }) => rules))
+      t.match(annotations.runbook_url, new RegExp(`^${address}/runbooks/[\\w-]+\\.md$`))
+    t.notOk(
+      rendered.some(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name.startsWith('runbooks')),
+      'and nothing is applied for it',
+    )
+  },
+)

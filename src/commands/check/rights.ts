@@ -91,7 +91,8 @@ interface Answer {
 function findingOf(role: string, answers: readonly Answer[]): Finding {
   const name = `${NAME} of ${role}`
   const refused = answers.filter(answer => !answer.isAllowed).map(({ right }) => rightInWords(right))
-  if (refused.length === 0) return ok(name, `all ${answers.length} are granted`)
+  if (refused.length === 0)
+    return ok(name, answers.length === 1 ? 'granted' : `all ${answers.length} are granted`)
   const detail = `not granted: ${refused.join(', ')}`
   const isOptional = refused.every(right => OPTIONAL.has(right.replace(/ in .*/, '')))
   return isOptional
