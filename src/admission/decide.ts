@@ -9,11 +9,11 @@ import { claimsParent, findingsOnCreate, findingsOnUpdate, verdict } from './val
 import type { ValidationMode } from './validate.ts'
 
 /** What a webhook does with one review: gather what Prefect says, where it has to be asked, then decide. */
-export type Decide = (review: Review) => Promise<Decision>
+export type Decide = (review: Review) => Decision | Promise<Decision>
 
 /** `/mutate`: the parent label for new Jobs and pods. */
 export function createMutation(lookUp: LookUp): Decide {
-  return async ({ kind, operation, object }) => {
+  return ({ kind, operation, object }) => {
     if (operation !== 'CREATE' || object === undefined) return pass('not_ours')
     return kind === 'Lease' ? answerCanary(object) : mutate(object, lookUp)
   }
@@ -51,7 +51,7 @@ const VALIDATED: ReadonlySet<Review['kind']> = new Set(['Job', 'Pod'])
 
 /** `/validate`: label and annotation are true when they appear and stay afterwards; no finalizer of Prefect's. */
 export function createValidation({ lookUp, mode, ownUsername }: ValidationDeps): Decide {
-  return async review => {
+  return review => {
     if (mode === 'off' || !VALIDATED.has(review.kind)) return pass('not_ours')
     const { object, oldObject, username } = review
     if (object === undefined || username === ownUsername) return pass('not_ours')

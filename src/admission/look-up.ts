@@ -7,18 +7,15 @@ export type LookedUp =
   | { readonly kind: 'late'; readonly deadlineMs: number }
   | { readonly kind: 'failed'; readonly error: unknown }
 
-/** Asks for the parent of a flow run. Always resolves, and by its deadline. */
-export type LookUp = (flowRunId: string) => Promise<LookedUp>
+/** Asks for the parent of a flow run. Always answers, by its deadline, and at once where the parent is known. */
+export type LookUp = (flowRunId: string) => LookedUp | Promise<LookedUp>
 
 /**
  * Puts a deadline on `parentOf`. The signal aborts then, but the answer is not waited for either way: a look-up that
  * ignores its signal must not hold up an admission, and may still fill a cache for the next one.
  */
 export function createLookUp(parentOf: ParentOf, deadlineMs: number): LookUp {
-  return async flowRunId => {
-    // Nearly every review is about a run that is known: no signal, timer and race for what takes no time.
-    const known = parentOf.known?.(flowRunId)
-    if (known !== undefined) return answered(flowRunId, known)
+  const ask = async (flowRunId: string): Promise<LookedUp> => {
     const deadline = new AbortController()
     const late = Promise.withResolvers<LookedUp>()
     const timer = setTimeout(() => {
@@ -30,6 +27,11 @@ export function createLookUp(parentOf: ParentOf, deadlineMs: number): LookUp {
     } finally {
       clearTimeout(timer)
     }
+  }
+  return flowRunId => {
+    // Most reviews are about a run that is known: no signal, timer and race for what takes no time.
+    const known = parentOf.known?.(flowRunId)
+    return known === undefined ? ask(flowRunId) : answered(flowRunId, known)
   }
 }
 

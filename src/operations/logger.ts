@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
-import { destination, pino, stdTimeFunctions } from 'pino'
+import { pino } from 'pino'
 import pretty from 'pino-pretty'
+import { createGathering } from './gathering.ts'
 
 export interface LogOptions {
   readonly level: string
@@ -23,14 +24,30 @@ export function createLogger({ level, format, to = 'stdout' }: LogOptions): Logg
   const options = {
     level,
     base: {},
-    timestamp: stdTimeFunctions.isoTime,
+    timestamp: createIsoTime(),
     redact: { paths: SECRET_PATHS, censor: '(redacted)' },
   }
-  // Written beside the work, together where lines come fast: a reader that does not read holds up nobody, and a burst of
-  // reviews costs a write for many. What is left is written at the exit; only SIGKILL takes the last lines along.
-  if (format === 'json') return pino(options, destination({ dest: fd, sync: false }))
+  if (format === 'json') return pino(options, createGathering(fd))
   return pino(
     options,
     pretty({ translateTime: 'SYS:HH:MM:ss.l', ignore: 'pid,hostname', sync: true, destination: fd }),
   )
+}
+
+/**
+ * As pino's `isoTime`, but all except the milliseconds is put together once a second: V8 takes as long to write a
+ * date as pino for half of the line around it (0.7 of 1.6 µs).
+ */
+function createIsoTime(): () => string {
+  let second = Number.NaN
+  let start = ''
+  return () => {
+    const now = Date.now()
+    const ms = now % 1000
+    if (now - ms !== second) {
+      second = now - ms
+      start = `,"time":"${new Date(second).toISOString().slice(0, -'000Z'.length)}`
+    }
+    return `${start}${String(ms).padStart(3, '0')}Z"`
+  }
 }

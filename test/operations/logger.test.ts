@@ -1,18 +1,20 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import t from 'tap'
 import type { LogOptions } from '../../src/operations/logger.ts'
 
 const MODULE = new URL('../../src/operations/logger.ts', import.meta.url).href
 
+const programOf = (options: LogOptions, statements: string): string[] => [
+  '--input-type=module',
+  '-e',
+  `import { createLogger } from ${JSON.stringify(MODULE)}
+  const log = createLogger(${JSON.stringify(options)})
+  ${statements}`,
+]
+
 /** What a process writes to standard output that logs so. */
 function logged(options: LogOptions, statements: string): string {
-  const script = `
-    import { createLogger } from ${JSON.stringify(MODULE)}
-    const log = createLogger(${JSON.stringify(options)})
-    ${statements}`
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-    encoding: 'utf8',
-  })
+  const { stdout, stderr } = spawnSync(process.execPath, programOf(options, statements), { encoding: 'utf8' })
   if (stderr !== '') throw new Error(stderr)
   return stdout
 }
@@ -38,6 +40,55 @@ t.test('lines are written beside the work, and none is left behind at the exit',
   t.equal(logged(JSON_LINES, statements).trim().split('\n').length, 1000)
   t.end()
 })
+
+t.test('the time is right to the millisecond, also when a second begins', t => {
+  const times = ['09:59:59.998', '09:59:59.999', '10:00:00.000', '10:00:00.010', '09:59:59.999']
+  const clock = `const times = ${JSON.stringify(times.map(time => Date.parse(`2026-11-24T${time}Z`)))}
+    Date.now = () => times.shift()`
+  const lines = logged(JSON_LINES, `${clock}; for (const _ of times.slice()) log.info('one')`)
+  t.strictSame(
+    lines
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line).time),
+    times.map(time => `2026-11-24T${time}Z`),
+  )
+  t.end()
+})
+
+t.test('what was logged before an uncaught error is written', t => {
+  const program = programOf(JSON_LINES, "log.info('one'); setImmediate(() => { throw new Error('two') })")
+  const { stdout, stderr } = spawnSync(process.execPath, program, { encoding: 'utf8' })
+  t.match(stderr, 'Error: two')
+  t.match(stdout, '"msg":"one"')
+  t.end()
+})
+
+/** As if time stood still: nothing is written because it has waited long enough. */
+const TIMELESS = 'globalThis.setTimeout = () => ({ unref() {} });'
+
+const prompt: Readonly<Record<string, string>> = {
+  'a line that no other follows': "log.info('last')",
+  'a warning, whenever it comes': `${TIMELESS} log.warn('last')`,
+  'what came before a warning': `${TIMELESS} log.info('last'); log.warn('warning')`,
+  'lines that are many': `${TIMELESS} for (let n = 0; n < 1000; n += 1) log.info(n === 500 ? 'last' : 'another')`,
+}
+
+for (const [sentence, statements] of Object.entries(prompt)) {
+  t.test(`is written while the process goes on: ${sentence}`, async t => {
+    const child = spawn(
+      process.execPath,
+      programOf(JSON_LINES, `setInterval(() => {}, 60_000); ${statements}`),
+    )
+    t.teardown(() => child.kill('SIGKILL'))
+    let text = ''
+    for await (const chunk of child.stdout) {
+      text += String(chunk)
+      if (text.includes('"msg":"last"')) break
+    }
+    t.match(text, '"msg":"last"')
+  })
+}
 
 t.test('for people: a line', t => {
   const text = logged(PRETTY, "log.warn({ flowRunId: 'a' }, 'one')")
