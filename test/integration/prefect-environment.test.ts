@@ -102,8 +102,10 @@ t.test('a server comes up from the template database', async t => {
       'Completed',
     ])
 
-    const [inner] = await api.readSubflowRuns(outer.flowRunId)
-    const innerRunId = inner?.id ?? ''
+    const { id: innerRunId } = await waitFor(
+      'the inner flow run',
+      async () => (await api.readSubflowRuns(outer.flowRunId))[0],
+    )
     t.equal(await prefect.orders.started(innerRunId), outer.pid, 'an in-process subflow run')
     await prefect.orders.give(innerRunId, 'memory:10', 'kill')
     t.equal(await outer.exited(), 128 + constants.signals.SIGKILL)
