@@ -44,5 +44,7 @@ COPY --from=packages /prefect-lifeguard /usr/local/bin/
 # `nonroot`, by number: kubelet cannot tell a name from root.
 USER 65532:65532
 EXPOSE 8443 8080
-ENTRYPOINT ["/nodejs/bin/node", "src/main.ts"]
+# Under a memory limit of 512 MiB V8 makes the young generation 3 MiB, and is busy collecting it: three times 16 MiB save a
+# quarter of the CPU of a start with 10,000 Jobs, and cost as much memory as they say at the most (measured).
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=16", "src/main.ts"]
 CMD ["serve"]

@@ -156,9 +156,9 @@ t.test('the Deployment runs this image as it is made', async t => {
     exposed,
     `${VARIABLES.LIFEGUARD_ADMISSION_PORT.preset} ${VARIABLES.LIFEGUARD_OPERATIONS_PORT.preset}`,
   )
-  const { stdout } = await promisify(execFile)(process.execPath, ['src/main.ts', ...args, '--help'], {
-    cwd: ROOT,
-  })
+  const [node, ...start] = z.array(z.string()).parse(JSON.parse(all('ENTRYPOINT').at(-1) ?? ''))
+  t.equal(node, '/nodejs/bin/node')
+  const { stdout } = await promisify(execFile)(process.execPath, [...start, ...args, '--help'], { cwd: ROOT })
   t.match(stdout, `Usage: ${name} ${args.join(' ')} `)
   t.same(JSON.parse(all('CMD').at(-1) ?? ''), args, 'and by default the same')
 })
