@@ -155,10 +155,13 @@ A proxy before Prefect counts the requests of the observer alone; those to the A
 (no kubelet answers here, so a pod's log is asked for four times in vain; where one does, once).
 At the end nothing happens for some seconds, and the observer's connections to the API server are counted by the kernel.`
 
-const LIMIT = `Of a death's requests three are its own: the proposal, the look at the history afterwards (Prefect has no compare-and-set), and the
-search for subflows that ran in the dead process; reads, logs and events are shared. Look-ups of admission share a request when they come
-within five milliseconds of each other, so how many they take is decided by how fast the API server sends its reviews: a slow one makes small
-batches, and on a busy machine some objects seem to pass unlabelled and to be labelled later, a request to the API server each (not traced). After a completed Job Prefect has to be asked once, thirty to forty seconds later, and those of ten seconds are asked about together
-(ADR 10); the peer does not ask, and does not notice when a flow never reported. To the API server a death is two lists, which prove that
-nothing of the run is alive, an Event, two annotations and the log of the pod; a run that lives is nothing. Five connections instead
-of two are the price of HTTP/1.1 (ADR 2).`
+const LIMIT = `Two requests of a death are its own: the proposal, and the look at the history afterwards (Prefect has no compare-and-set, and
+tells the history of one run at a time). All others are shared: what is to be read, or searched for, while such a request is under way goes
+with the next one, so that the longer the rate limit lets requests wait, the fewer they are. Runs that waited for longer than two seconds are
+read again before they are moved, eight at a time. Logs and events go out twice a second. Of look-ups of admission 50 fit into a request: twenty
+for a thousand Jobs, where the API server makes them fast enough. After a completed Job Prefect has to be asked once, thirty to forty
+seconds later, and those of ten seconds are asked about together (ADR 10), twenty requests at the least; the peer does not ask, and does
+not notice when a flow never reported. To the API server a death is two lists, which prove that nothing of the run is alive, an Event, two
+annotations and the log of the pod. A run that lives and ends well is nothing: what is counted there is the lease, renewed every two seconds.
+(Where a pod takes longer than half a minute to start, the Events of run and pod are asked for, every half minute: they alone tell of a volume
+that cannot be mounted.) Five connections instead of two are the price of HTTP/1.1 (ADR 2).`

@@ -241,7 +241,7 @@ goes further.`
 
 const LIMIT = `Prefect and the two cores that all share: on sqlite Prefect is one process that takes a state in some 25 to 40 ms, and a death needs three
 to four requests; the observer's own 15 ms of a core for a death would do for 3,900 a minute. At the default of
-\`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\` it is a hundred a minute and no more. Start-up is mostly the first comparison with
+\`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\` it is some 120 a minute and no more. Start-up is mostly the first comparison with
 Prefect, which asks for every live run, 50 in a request, 10,000 at most; the peer asks about every single pod instead. The pods themselves are the
 smallest part of the process's memory: most is what V8 has not yet collected since the start, for nothing on this machine asked it to.
 The peer keeps no copies of what it watches.`
