@@ -357,7 +357,7 @@ etcd and the client use both. Prefect is a stub that answers at once where nothi
 
 const LIMIT = `The call itself. Creating a Job calls us twice, to mutate and to validate, one after the other, and for each the apiserver
 writes the object as JSON, sends it, waits, reads the answer, and applies the patch; a handler that does next to nothing costs nearly as
-much. What we decide in between is a fifth of a millisecond of CPU per call where processes are warm; at 1 a second everybody wakes up
+much. What we decide in between is an eighth of a millisecond of CPU per call where processes are warm; at 1 a second everybody wakes up
 cold, and a process with more code wakes up slower. A parent that nobody has asked for costs a request to Prefect, and the pause in which
 look-ups of a burst find together. With Prefect at 500 ms a look-up that comes while another is under way may wait for it, too.
 Where Prefect does not answer, the Job waits for \`LIFEGUARD_LOOKUP_DEADLINE\` (900 ms) until enough have waited in vain and
