@@ -240,7 +240,10 @@ once trimmed and once as they come, and collects everything else. Foreign pods c
 goes further.`
 
 const LIMIT = `Prefect and the two cores that all share: on sqlite Prefect is one process that takes a state in some 25 to 40 ms, and a death needs three
-to four requests; the observer's own 15 ms of a core for a death would do for 3,900 a minute. At the default of
+to four requests; the observer's own 13 to 20 ms of a core for a death would do for 3,000 a minute and more. With 35,000 Jobs it is the API server
+that is busy all the time (94 % of a core while 3,500 die): the two lists that prove that nothing of a run is alive go through
+everything it holds, so that a death costs it more the more there is, and half as many are answered in a minute as with 10,000. One list for the runs
+of a batch would mend that; it is not built. At the default of
 \`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\` it is some 120 a minute and no more. Start-up is mostly the first comparison with
 Prefect, which asks for every live run, 50 in a request, 10,000 at most; the peer asks about every single pod instead. The pods themselves are the
 smallest part of the process's memory: most is what V8 has not yet collected since the start, for nothing on this machine asked it to.
