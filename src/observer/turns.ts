@@ -1,5 +1,5 @@
 /** Does work when its turn has come; rejects as the work does, or with the signal's reason where that aborted before. */
-export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>
+export type InTurn = <T>(work: () => Promise<T>, signal?: AbortSignal) => Promise<T>
 
 /** So many at a time; the others wait, first come, first served. */
 export function createTurns(atOnce: number): InTurn {
@@ -17,7 +17,7 @@ export function createTurns(atOnce: number): InTurn {
   return async (work, signal) => {
     await begin()
     try {
-      signal.throwIfAborted()
+      signal?.throwIfAborted()
       return await work()
     } finally {
       end()

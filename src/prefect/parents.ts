@@ -15,7 +15,7 @@ import type { Call } from './sender.ts'
 
 /**
  * Runs per request: 50 take Prefect 50 ms and about 100 kB, 200 a quarter of a second (measured on 3.8.8), and
- * a run's parameters count as well.
+ * a run's parameters and context count as well: their size is the user's, and Prefect's own page of 200 can be megabytes.
  */
 export const RUNS_PER_REQUEST = 50
 

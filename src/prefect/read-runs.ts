@@ -4,6 +4,7 @@ import type { FlowRun } from '../core/flow-run.ts'
 import { abortable } from './abortable.ts'
 import { createBatching, systemAfter } from './batching.ts'
 import type { Gathering } from './batching.ts'
+import { RUNS_PER_REQUEST } from './parents.ts'
 
 type ReadOne = (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
 type ReadMany = (ids: readonly string[], signal: AbortSignal) => Promise<ReadonlyMap<string, FlowRun>>
@@ -21,9 +22,6 @@ const IN_TURN: Gathering = {
   requests: 1,
 }
 
-/** Rows hold parameters and context, so their size is the user's: Prefect's own page of 200 can be megabytes. */
-const MOST = 50
-
 /** Whoever asked may be gone; the others still want their answer. Longer than the client's own back-off. */
 const DEADLINE_MS = 60_000
 
@@ -35,7 +33,7 @@ const DEADLINE_MS = 60_000
 export function createReadRuns(reads: { one: ReadOne; many: ReadMany }): ReadOne {
   const read = createBatching<FlowRun | undefined>({
     ask: ids => readTogether(ids, reads, AbortSignal.timeout(DEADLINE_MS)),
-    most: MOST,
+    most: RUNS_PER_REQUEST,
     gathering: IN_TURN,
     after: systemAfter,
     now: () => performance.now(),

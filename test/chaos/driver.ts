@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createTurns } from '../../src/observer/turns.ts'
+import type { InTurn } from '../../src/observer/turns.ts'
 import type { Api } from '../cluster/api.ts'
 import { isStatus } from '../cluster/api.ts'
 import type { PrefectApi } from '../cluster/prefect/api.ts'
@@ -81,7 +83,7 @@ export async function createDriver({ api, prefect, deploymentId, signal }: Drive
 
   /** Until it is done: a flow's client and a worker insist, too, and the faults are not meant for them. */
   const insistOn =
-    (inTurn: Turns) =>
+    (inTurn: InTurn) =>
     async <T>(what: string, act: () => Promise<T>): Promise<T> => {
       signal.throwIfAborted()
       try {
@@ -327,24 +329,5 @@ function startHearts(prefect: PrefectApi, signal: AbortSignal) {
     stop: (flowRunId: string) => {
       beating.delete(flowRunId)
     },
-  }
-}
-
-type Turns = <T>(act: () => Promise<T>) => Promise<T>
-
-/** Lets so many work at a time, the others in the order in which they came. */
-export function createTurns(atOnce: number): Turns {
-  const waiting: (() => void)[] = []
-  let free = atOnce
-  return async <T>(act: () => Promise<T>): Promise<T> => {
-    if (free > 0) free -= 1
-    else await new Promise<void>(turn => waiting.push(turn))
-    try {
-      return await act()
-    } finally {
-      const next = waiting.shift()
-      if (next) next()
-      else free += 1
-    }
   }
 }

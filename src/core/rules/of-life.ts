@@ -26,11 +26,11 @@ function clusterIsUnknown({ life }: Case): Verdict | undefined {
 }
 
 /** Alive, and no container has started, or none again. After a while the Events may say why: a quota, a volume. */
-function nothingHasStarted(facts: Case): Verdict | undefined {
-  const { life, stuck } = facts
+function nothingHasStarted(run: Case): Verdict | undefined {
+  const { life, stuck, facts } = run
   if (life.kind !== 'alive' || stuck) return undefined
-  const isNew = facts.facts.now - nothingRunsSince(facts) < STARTING_MS
-  const question = isNew ? undefined : askOnce('events', facts.facts.events)
+  const isNew = facts.now - nothingRunsSince(run) < STARTING_MS
+  const question = isNew ? undefined : askOnce('events', facts.events)
   return question ?? requeue('NothingHasStarted', STARTING_MS)
 }
 

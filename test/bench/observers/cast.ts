@@ -2,7 +2,7 @@ import type { Api } from '../../cluster/api.ts'
 import { jobs, pods } from '../../cluster/resources.ts'
 import type { Pod } from '../../cluster/resources.ts'
 import type { PrefectApi } from '../../cluster/prefect/api.ts'
-import { createTurns } from '../../chaos/driver.ts'
+import { createTurns } from '../../../src/observer/turns.ts'
 import { ended, isGone, running } from '../../chaos/node.ts'
 import type { Run } from './world.ts'
 
