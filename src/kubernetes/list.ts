@@ -52,3 +52,10 @@ export async function* pagesOf(options: ListOptions, next?: string): AsyncGenera
   yield page
   if (page.next !== undefined) yield* pagesOf(options, page.next)
 }
+
+/** All items of a consistent list, unread. */
+export async function allOf(options: ListOptions): Promise<readonly unknown[]> {
+  const items: unknown[] = []
+  for await (const page of pagesOf(options)) items.push(...page.items)
+  return items
+}

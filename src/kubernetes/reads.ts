@@ -1,7 +1,7 @@
-import { isUuid, FLOW_RUN_ID_LABEL } from '../core/names.ts'
 import type { Job, KubernetesEvent, Node, Pod } from '../core/objects.ts'
 import type { Access } from './access.ts'
-import { pagesOf, type Scope } from './list.ts'
+import { allOf } from './list.ts'
+import { createLists } from './lists.ts'
 import { createObjects, type Objects } from './objects.ts'
 import { parseEvent } from './parse-event.ts'
 import { parseJob } from './parse-job.ts'
@@ -41,66 +41,28 @@ const PAGE_SIZE = 500
 
 export function createReads({ access, namespaces }: ReadsOptions): Reads {
   const objects = createObjects(access)
-  const ofFlowRun = async <T>(
-    query: Query<T>,
-    flowRunId: string,
-    signal: AbortSignal,
-  ): Promise<readonly T[]> => {
-    const labelSelector = selectorFor(flowRunId)
-    const paths = namespaces.length === 0 ? [undefined] : namespaces
-    const lists = paths.map(async namespace =>
-      all(access, {
-        ...query,
-        scope: { path: collectionPath(query.resource, namespace), labelSelector },
-        signal,
-      }),
-    )
-    return (await Promise.all(lists)).flat()
-  }
+  const everywhere = namespaces.length === 0 ? [undefined] : namespaces
+  const pathsTo = (resource: Resource): readonly string[] =>
+    everywhere.map(namespace => collectionPath(resource, namespace))
   return {
-    jobsOf: async (flowRunId, signal) => ofFlowRun({ resource: JOBS, parse: parseJob }, flowRunId, signal),
-    podsOf: async (flowRunId, signal) => ofFlowRun({ resource: PODS, parse: parsePod }, flowRunId, signal),
+    jobsOf: createLists({ access, paths: pathsTo(JOBS), parse: parseJob }),
+    podsOf: createLists({ access, paths: pathsTo(PODS), parse: parsePod }),
     job: async (place, signal) => objects.read({ resource: JOBS, ...place }, parseJob, signal),
     pod: async (place, signal) => objects.read({ resource: PODS, ...place }, parsePod, signal),
     nodes: async (names, signal) => nodesOf(objects, names, signal),
     eventsOf: async (namespace, uids, signal) => {
       const path = collectionPath(CORE_EVENTS, namespace)
       const lists = [...new Set(uids)].map(async uid =>
-        all(access, {
+        allOf({
+          access,
           scope: { path, fieldSelector: `involvedObject.uid=${uid}` },
-          parse: parseEvent,
+          pageSize: PAGE_SIZE,
           signal,
         }),
       )
-      return (await Promise.all(lists)).flat()
+      return (await Promise.all(lists)).flat().map(parseEvent)
     },
   }
-}
-
-interface Query<T> {
-  readonly resource: Resource
-  readonly parse: (json: unknown) => T
-}
-
-/** What is no UUID would change the selector's meaning, `a,b!=c` for one. */
-function selectorFor(flowRunId: string): string {
-  const selector = `${FLOW_RUN_ID_LABEL}=${flowRunId}`
-  if (!isUuid(flowRunId)) throw new TypeError(`${selector}: not the id of a flow run`)
-  return selector
-}
-
-async function all<T>(
-  access: ReadsOptions['access'],
-  {
-    scope,
-    parse,
-    signal,
-  }: { readonly scope: Scope; readonly parse: (json: unknown) => T; readonly signal: AbortSignal },
-): Promise<readonly T[]> {
-  const items: T[] = []
-  for await (const page of pagesOf({ access, scope, pageSize: PAGE_SIZE, signal }))
-    items.push(...page.items.map(parse))
-  return items
 }
 
 async function nodesOf(

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { abortable } from './abortable.ts'
+import { abortable } from '../batching/abortable.ts'
 import type { Exchange, HttpAnswer, HttpRequest } from './connection.ts'
 import { PrefectError } from './errors.ts'
 import { troubleOfAnswer } from './trouble.ts'

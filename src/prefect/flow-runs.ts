@@ -1,16 +1,14 @@
-import { performance } from 'node:perf_hooks'
-
 import type { Logger } from 'pino'
 
 import type { FlowRun, State } from '../core/flow-run.ts'
 import { isInProcess } from '../core/flow-run.ts'
 import { isUuid } from '../core/names.ts'
-import { abortable } from './abortable.ts'
+import { abortable } from '../batching/abortable.ts'
 import { parseFlowRun, parseList, parseState } from './answers.ts'
 import { dataIfFound, dataOf, reading } from './api.ts'
 import type { Api } from './api.ts'
-import { createBatching, systemAfter } from './batching.ts'
-import type { Gathering } from './batching.ts'
+import { createBatching } from '../batching/batching.ts'
+import type { Gathering } from '../batching/batching.ts'
 import type { components } from './openapi.d.ts'
 import { RUNS_PER_REQUEST } from './parents.ts'
 import type { Call } from './sender.ts'
@@ -155,8 +153,6 @@ export const createInProcessSubflowsOf = (api: Api) => {
     ask: searchInProcessOfAll(api),
     most: RUNS_PER_REQUEST,
     gathering: UNHURRIED,
-    after: systemAfter,
-    now: () => performance.now(),
   })
   return async (flowRunId: string, signal: AbortSignal): Promise<readonly FlowRun[]> =>
     abortable(look(flowRunId), signal)

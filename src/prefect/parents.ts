@@ -1,15 +1,13 @@
-import { performance } from 'node:perf_hooks'
-
 import { LRUCache } from 'lru-cache'
 
 import { isUuid } from '../core/names.ts'
 import type { Parent, ParentOf } from '../core/parent.ts'
-import { abortable } from './abortable.ts'
+import { abortable } from '../batching/abortable.ts'
 import { parseList, parseParented } from './answers.ts'
 import { dataOf } from './api.ts'
 import type { Api } from './api.ts'
-import { createBatching, systemAfter } from './batching.ts'
-import type { Gathering } from './batching.ts'
+import { createBatching } from '../batching/batching.ts'
+import type { Gathering } from '../batching/batching.ts'
 import type { Priority } from './rate-limit.ts'
 import type { Call } from './sender.ts'
 
@@ -92,8 +90,6 @@ const createAsking = (
     ask: createAsk(api, priority),
     most: RUNS_PER_REQUEST,
     gathering: HASTE,
-    after: systemAfter,
-    now: () => performance.now(),
   })
   const underWay = new Map<string, Promise<Parent>>()
   const ask = async (flowRunId: string): Promise<Parent> => {

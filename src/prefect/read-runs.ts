@@ -1,9 +1,7 @@
-import { performance } from 'node:perf_hooks'
-
 import type { FlowRun } from '../core/flow-run.ts'
-import { abortable } from './abortable.ts'
-import { createBatching, systemAfter } from './batching.ts'
-import type { Gathering } from './batching.ts'
+import { abortable } from '../batching/abortable.ts'
+import { createBatching } from '../batching/batching.ts'
+import type { Gathering } from '../batching/batching.ts'
 import { RUNS_PER_REQUEST } from './parents.ts'
 
 type ReadOne = (flowRunId: string, signal: AbortSignal) => Promise<FlowRun | undefined>
@@ -35,8 +33,6 @@ export function createReadRuns(reads: { one: ReadOne; many: ReadMany }): ReadOne
     ask: ids => readTogether(ids, reads, AbortSignal.timeout(DEADLINE_MS)),
     most: RUNS_PER_REQUEST,
     gathering: IN_TURN,
-    after: systemAfter,
-    now: () => performance.now(),
   })
   return async (flowRunId, signal) => abortable(read(flowRunId), signal)
 }

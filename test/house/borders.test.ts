@@ -7,7 +7,7 @@ import { z } from 'zod'
 
 const ROOT = join(import.meta.dirname, '../..')
 
-/** Rooms that are handed what they need: each knows core and itself. `core` knows nobody. */
+/** Rooms that are handed what they need: each knows core, batching and itself. `core` and `batching` know nobody. */
 const ROOMS = ['admission', 'observer', 'kubernetes', 'prefect', 'certificates', 'operations'] as const
 
 const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
@@ -40,12 +40,23 @@ const acrossBorders: readonly Planted[] = ROOMS.flatMap(room => [
     '../config/x.ts',
   ].map((from, index) => ({ file: `${room}/bad${index}.ts`, text: importing(from), caughtBy: IMPORTS })),
   { file: `${room}/good.ts`, text: importing('../core/x.ts') },
+  { file: `${room}/good-too.ts`, text: importing('../batching/x.ts') },
 ])
 
+const outOfBatching: readonly Planted[] = [...ROOMS, 'core', 'commands', 'config'].map((room, index) => ({
+  file: `batching/bad${index}.ts`,
+  text: importing(`../${room}/x.ts`),
+  caughtBy: IMPORTS,
+}))
+
 const outOfCore: readonly Planted[] = [
-  ...[...ROOMS.map(room => `../${room}/x.ts`), '../config.ts', '../config/x.ts', '../commands/x.ts'].map(
-    (from, index) => ({ file: `core/bad${index}.ts`, text: importing(from), caughtBy: IMPORTS }),
-  ),
+  ...[
+    ...ROOMS.map(room => `../${room}/x.ts`),
+    '../batching/x.ts',
+    '../config.ts',
+    '../config/x.ts',
+    '../commands/x.ts',
+  ].map((from, index) => ({ file: `core/bad${index}.ts`, text: importing(from), caughtBy: IMPORTS })),
   ...[...ROOMS.map(room => `../../${room}/x.ts`), '../../config.ts'].map((from, index) => ({
     file: `core/rules/bad${index}.ts`,
     text: importing(from),
@@ -93,7 +104,14 @@ const reportSchema = z.object({
 })
 
 t.test('each border is guarded: a violation that is planted is caught, what is allowed is not', async t => {
-  const planted = [...acrossBorders, ...outOfCore, ...amongCommands, ...libraries, ...inACircle]
+  const planted = [
+    ...acrossBorders,
+    ...outOfBatching,
+    ...outOfCore,
+    ...amongCommands,
+    ...libraries,
+    ...inACircle,
+  ]
   // Outside the checkout, whose .gitignore would hide a test's folder from the linter.
   await using folder = await mkdtempDisposable(join(tmpdir(), 'borders-'))
   const caught = await lint(folder.path, planted)
@@ -127,10 +145,14 @@ async function lint(
   const files: Readonly<Record<string, string>> = {
     '.oxlintrc.json': JSON.stringify({ ...config, options: {} }),
     ...Object.fromEntries(
-      ['core', 'core/rules', 'commands', ...COMMANDS.map(name => `commands/${name}`), ...ROOMS].map(room => [
-        `src/${room}/x.ts`,
-        'export const x = 1\n',
-      ]),
+      [
+        'core',
+        'core/rules',
+        'batching',
+        'commands',
+        ...COMMANDS.map(name => `commands/${name}`),
+        ...ROOMS,
+      ].map(room => [`src/${room}/x.ts`, 'export const x = 1\n']),
     ),
     ...Object.fromEntries(planted.map(({ file, text }) => [`src/${file}`, text])),
   }

@@ -68,6 +68,13 @@ t.test('the Jobs and pods of a run are found in every namespace, or in those tha
     ['alone'],
   )
   t.strictSame(await kubernetes.jobsOf(other, signal), [])
+  const [ofRun, ofOther] = await Promise.all([run, other].map(id => kubernetes.jobsOf(id, signal)))
+  t.strictSame(
+    ofRun?.map(({ metadata: { name } }) => name).toSorted(),
+    ['here', 'there'],
+    'asked for beside another run, too',
+  )
+  t.strictSame(ofOther, [])
   await t.rejects(kubernetes.jobsOf(`${run},x!=y`, signal), { name: 'TypeError' })
 })
 

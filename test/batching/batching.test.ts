@@ -2,8 +2,8 @@ import { setImmediate } from 'node:timers/promises'
 
 import t from 'tap'
 
-import { createBatching } from '../../src/prefect/batching.ts'
-import type { Gathering } from '../../src/prefect/batching.ts'
+import { createBatching } from '../../src/batching/batching.ts'
+import type { Gathering } from '../../src/batching/batching.ts'
 
 /** Time that passes on demand, with the timers that are due. */
 const createTime = () => {

@@ -1,7 +1,9 @@
-/** Runs `act` after so many milliseconds unless the returned function is called first. */
-export type After = (ms: number, act: () => void) => () => void
+import { performance } from 'node:perf_hooks'
 
-export const systemAfter: After = (ms, act) => {
+/** Runs `act` after so many milliseconds unless the returned function is called first. */
+type After = (ms: number, act: () => void) => () => void
+
+const systemAfter: After = (ms, act) => {
   const timer = setTimeout(act, ms)
   return () => {
     clearTimeout(timer)
@@ -39,9 +41,12 @@ export interface BatchingDeps<T> {
   /** Ids per request at most. */
   readonly most: number
   readonly gathering: Gathering
-  readonly after: After
-  readonly now: () => number
+  /** The system's where absent, as is `now`, in milliseconds. */
+  readonly after?: After
+  readonly now?: () => number
 }
+
+const systemNow = (): number => performance.now()
 
 interface Batch<T> {
   readonly openedAt: number
@@ -54,8 +59,8 @@ interface Batch<T> {
 
 /** Asks for ids one by one, answered by as few requests as that takes; the same id twice is asked twice. */
 export const createBatching = <T>(deps: BatchingDeps<T>): ((id: string) => Promise<T>) => {
-  const { most, after, now } = deps
-  const traffic = createTraffic(deps)
+  const { most, gathering, after = systemAfter, now = systemNow } = deps
+  const traffic = createTraffic(gathering, now)
   let open: Batch<T> | undefined
 
   const send = async (batch: Batch<T>): Promise<void> => {
@@ -103,8 +108,7 @@ const answer = async <T>({ ids, waiting }: Batch<T>, ask: BatchingDeps<T>['ask']
 const FADING = 0.8
 
 /** What is under way and was, and what that means for those who wait. */
-const createTraffic = ({ gathering, now }: Pick<BatchingDeps<never>, 'gathering' | 'now'>) => {
-  const { aloneMs, company, burst, requests } = gathering
+const createTraffic = ({ aloneMs, company, burst, requests }: Gathering, now: () => number) => {
   let underWay = 0
   let sentAt = Number.NEGATIVE_INFINITY
   let burstAt = Number.NEGATIVE_INFINITY

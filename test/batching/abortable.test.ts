@@ -1,8 +1,8 @@
 import t from 'tap'
 
-import { abortable } from '../../src/prefect/abortable.ts'
+import { abortable } from '../../src/batching/abortable.ts'
 import { systemClock } from '../../src/prefect/clock.ts'
-import { neverAborted } from './help.ts'
+import { neverAborted } from '../prefect/help.ts'
 
 const never = Promise.withResolvers<never>().promise
 
