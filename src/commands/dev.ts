@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { createLocalCertificates } from '../certificates/local.ts'
-import type { Access } from '../kubernetes/access.ts'
+import type { Access } from '../kubernetes/http/access.ts'
 import { createObjects } from '../kubernetes/objects.ts'
 import { LEASES } from '../kubernetes/paths.ts'
 import type { Foundation } from './foundation.ts'

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { Leadership } from '../kubernetes/leadership.ts'
-import { createLeadership } from '../kubernetes/leadership.ts'
+import type { Leadership } from '../kubernetes/lease/leadership.ts'
+import { createLeadership } from '../kubernetes/lease/leadership.ts'
 import type { Backfill } from '../observer/backfill.ts'
 import { createBackfill } from '../observer/backfill.ts'
 import { systemClock } from '../observer/clock.ts'

@@ -1,7 +1,7 @@
 import { once as eventOf } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { ConfigError, readConfig } from '../config.ts'
-import { KubernetesError } from '../kubernetes/errors.ts'
+import { KubernetesError } from '../kubernetes/http/errors.ts'
 import { PrefectError, PrefectUnavailable } from '../prefect/errors.ts'
 import { ArgumentError } from './explain.ts'
 import type { Foundation } from './foundation.ts'

@@ -1,4 +1,4 @@
-import type { Access } from './access.ts'
+import type { Access } from './http/access.ts'
 import { podLogTail, type PodLogTail } from './pod-log.ts'
 import { createReads, type Reads } from './reads.ts'
 import { createWrites, type Writes } from './writes.ts'

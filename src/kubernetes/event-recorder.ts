@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-import type { Access } from './access.ts'
+import type { Access } from './http/access.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { microTime } from './micro-time.ts'
 import { createObjects, type Objects } from './objects.ts'

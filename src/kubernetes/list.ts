@@ -1,5 +1,5 @@
-import type { Access } from './access.ts'
-import { parsePage, type Page } from './parse-metadata.ts'
+import type { Access } from './http/access.ts'
+import { parsePage, type Page } from './parse/metadata.ts'
 
 /** What is listed or watched. */
 export interface Scope {

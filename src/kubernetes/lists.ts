@@ -1,8 +1,8 @@
 import { abortable } from '../batching/abortable.ts'
 import { createBatching, type Gathering } from '../batching/batching.ts'
 import { FLOW_RUN_ID_LABEL, isUuid } from '../core/names.ts'
-import type { Access } from './access.ts'
-import { isRecord } from './fields.ts'
+import type { Access } from './http/access.ts'
+import { isRecord } from './parse/fields.ts'
 import { allOf } from './list.ts'
 
 /** The objects of one flow run: all of them, or it throws. */

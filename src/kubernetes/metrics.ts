@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-import { watchMetrics, type WatchFigures, type WatchMetrics } from './watch-metrics.ts'
+import { watchMetrics, type WatchFigures, type WatchMetrics } from './watch/metrics.ts'
 
 export interface KubernetesMetrics {
   readonly requested: (request: {

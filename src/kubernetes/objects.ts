@@ -1,5 +1,5 @@
-import type { Access } from './access.ts'
-import { isConflict, isNotFound, isOtherUid } from './errors.ts'
+import type { Access } from './http/access.ts'
+import { isConflict, isNotFound, isOtherUid } from './http/errors.ts'
 import { collectionPath, objectPath, type Place, type Resource } from './paths.ts'
 
 /** The name under which our fields are kept apart from everybody else's in `managedFields`. */

@@ -1,5 +1,5 @@
-import type { Access } from './access.ts'
-import { isNotFound, KubernetesError } from './errors.ts'
+import type { Access } from './http/access.ts'
+import { isNotFound, KubernetesError } from './http/errors.ts'
 import { objectPath, PODS } from './paths.ts'
 
 export interface PodLogTail {

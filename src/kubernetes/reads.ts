@@ -1,12 +1,12 @@
 import type { Job, KubernetesEvent, Node, Pod } from '../core/objects.ts'
-import type { Access } from './access.ts'
+import type { Access } from './http/access.ts'
 import { allOf } from './list.ts'
 import { createLists } from './lists.ts'
 import { createObjects, type Objects } from './objects.ts'
-import { parseEvent } from './parse-event.ts'
-import { parseJob } from './parse-job.ts'
-import { parseNode } from './parse-node.ts'
-import { parsePod } from './parse-pod.ts'
+import { parseEvent } from './parse/event.ts'
+import { parseJob } from './parse/job.ts'
+import { parseNode } from './parse/node.ts'
+import { parsePod } from './parse/pod.ts'
 import { collectionPath, CORE_EVENTS, JOBS, NODES, PODS, type Place, type Resource } from './paths.ts'
 
 /**

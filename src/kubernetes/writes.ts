@@ -1,6 +1,6 @@
 import { SUSPENDED_BY_US_ANNOTATION } from '../core/names.ts'
 import type { ObjectMeta } from '../core/objects.ts'
-import type { Access } from './access.ts'
+import type { Access } from './http/access.ts'
 import { createObjects, type Objects, type Patched } from './objects.ts'
 import { JOBS, MUTATING_WEBHOOKS, PODS, VALIDATING_WEBHOOKS, type Place, type Resource } from './paths.ts'
 

@@ -12,8 +12,8 @@ import type { ParentOf } from '../core/parent.ts'
 import type { Change } from './change.ts'
 import type { Clock } from './clock.ts'
 import type { BackfillOutcome, ObserverMetrics } from './metrics.ts'
-import { createWorkQueue, type WorkQueue } from './queue.ts'
-import type { WorkResult } from './work.ts'
+import { createWorkQueue, type WorkQueue } from './queue/queue.ts'
+import type { WorkResult } from './queue/work.ts'
 
 /** A Job or pod of which only the metadata is known. */
 export interface Meta {

@@ -3,7 +3,7 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { DiagnosisCode } from '../core/diagnosis/codes.ts'
 import type { StateType } from '../core/flow-run.ts'
 import type { Verdict } from '../core/verdict.ts'
-import { measureQueues, type MeasureQueue } from './queue-metrics.ts'
+import { measureQueues, type MeasureQueue } from './queue/metrics.ts'
 
 /** How one reconciliation ended; controller-runtime's words. */
 type ReconcileResult = 'success' | 'requeue_after' | 'error'

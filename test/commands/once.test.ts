@@ -7,7 +7,7 @@ import t from 'tap'
 import { ArgumentError } from '../../src/commands/explain.ts'
 import { exitCodeOf, Stopped } from '../../src/commands/once.ts'
 import { ConfigError } from '../../src/config.ts'
-import { KubernetesError } from '../../src/kubernetes/errors.ts'
+import { KubernetesError } from '../../src/kubernetes/http/errors.ts'
 import { PrefectError, PrefectUnavailable } from '../../src/prefect/errors.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))

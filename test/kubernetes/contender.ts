@@ -1,7 +1,7 @@
 import { KubeConfig } from '@kubernetes/client-node'
 
-import { createAccess } from '../../src/kubernetes/access.ts'
-import { createLeadership } from '../../src/kubernetes/leadership.ts'
+import { createAccess } from '../../src/kubernetes/http/access.ts'
+import { createLeadership } from '../../src/kubernetes/lease/leadership.ts'
 
 /**
  * A process that contends for the Lease `contest` of the namespace `default` until it is killed, or told SIGTERM:

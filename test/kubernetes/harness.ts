@@ -1,13 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 
 import type { ObjectMeta } from '../../src/core/objects.ts'
-import { createAccess, type Access } from '../../src/kubernetes/access.ts'
+import { createAccess, type Access } from '../../src/kubernetes/http/access.ts'
 import { systemClock, type Clock } from '../../src/kubernetes/clock.ts'
-import type { ReflectorLimits } from '../../src/kubernetes/limits.ts'
+import type { ReflectorLimits } from '../../src/kubernetes/watch/limits.ts'
 import type { KubernetesMetrics } from '../../src/kubernetes/metrics.ts'
-import { parseMeta, type Meta } from '../../src/kubernetes/parse-metadata.ts'
-import { createReflector, type Reflector } from '../../src/kubernetes/reflector.ts'
-import type { Change } from '../../src/kubernetes/store.ts'
+import { parseMeta, type Meta } from '../../src/kubernetes/parse/metadata.ts'
+import { createReflector, type Reflector } from '../../src/kubernetes/watch/reflector.ts'
+import type { Change } from '../../src/kubernetes/watch/store.ts'
 import { eventually } from '../cluster/api.ts'
 import { sendJson, startPeer, type Exchange, type Peer } from './peer.ts'
 

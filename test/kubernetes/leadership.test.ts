@@ -1,8 +1,12 @@
 import t from 'tap'
 
 import { systemClock, type Clock } from '../../src/kubernetes/clock.ts'
-import type { LeaseRecord, LeaseStore, StoredLease } from '../../src/kubernetes/lease.ts'
-import { createLeadership, type Leadership, type LeadershipOptions } from '../../src/kubernetes/leadership.ts'
+import type { LeaseRecord, LeaseStore, StoredLease } from '../../src/kubernetes/lease/lease.ts'
+import {
+  createLeadership,
+  type Leadership,
+  type LeadershipOptions,
+} from '../../src/kubernetes/lease/leadership.ts'
 import { eventually } from '../cluster/api.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { array, assert, asyncProperty, nat, string } from 'fast-check'
 import t from 'tap'
 
-import { linesOf } from '../../src/kubernetes/lines.ts'
+import { linesOf } from '../../src/kubernetes/watch/lines.ts'
 import { collected } from './objects.ts'
 
 const MOST = 64

@@ -3,8 +3,8 @@ import t from 'tap'
 import type { Job } from '../../src/core/objects.ts'
 import { FLOW_RUN_ID_LABEL } from '../../src/core/names.ts'
 import { createLists } from '../../src/kubernetes/lists.ts'
-import { parseJob } from '../../src/kubernetes/parse-job.ts'
-import type { ApiRequest } from '../../src/kubernetes/request.ts'
+import { parseJob } from '../../src/kubernetes/parse/job.ts'
+import type { ApiRequest } from '../../src/kubernetes/http/request.ts'
 import { jobJson, listJson } from './objects.ts'
 
 const { signal } = new AbortController()

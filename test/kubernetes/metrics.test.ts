@@ -2,7 +2,7 @@ import { Registry } from 'prom-client'
 import t from 'tap'
 
 import { createKubernetesMetrics, noMetrics } from '../../src/kubernetes/metrics.ts'
-import type { WatchFigures } from '../../src/kubernetes/watch-metrics.ts'
+import type { WatchFigures } from '../../src/kubernetes/watch/metrics.ts'
 import { closing, hanging, json, startHarness } from './harness.ts'
 import { bookmark, jobJson, listJson, watchLine } from './objects.ts'
 import { statusBody } from './peer.ts'

@@ -1,7 +1,7 @@
 import { KubeConfig } from '@kubernetes/client-node'
 
-import { createAccess, type Access } from '../../src/kubernetes/access.ts'
-import { record, string } from '../../src/kubernetes/fields.ts'
+import { createAccess, type Access } from '../../src/kubernetes/http/access.ts'
+import { record, string } from '../../src/kubernetes/parse/fields.ts'
 import type { NewObject } from '../cluster/api.ts'
 import type { ControlPlane } from '../cluster/control-plane.ts'
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import t from 'tap'
 
-import { parseEvent } from '../../src/kubernetes/parse-event.ts'
-import { parseJob } from '../../src/kubernetes/parse-job.ts'
-import { parseMeta, parsePage } from '../../src/kubernetes/parse-metadata.ts'
-import { parseNode } from '../../src/kubernetes/parse-node.ts'
-import { parsePod } from '../../src/kubernetes/parse-pod.ts'
+import { parseEvent } from '../../src/kubernetes/parse/event.ts'
+import { parseJob } from '../../src/kubernetes/parse/job.ts'
+import { parseMeta, parsePage } from '../../src/kubernetes/parse/metadata.ts'
+import { parseNode } from '../../src/kubernetes/parse/node.ts'
+import { parsePod } from '../../src/kubernetes/parse/pod.ts'
 import { recordingNames } from '../fixtures/recorded.ts'
 import { jobJson, listJson } from './objects.ts'
 

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 
-import { parseMeta } from '../../src/kubernetes/parse-metadata.ts'
+import { parseMeta } from '../../src/kubernetes/parse/metadata.ts'
 import { closing, hanging, json, playing, resetting, startHarness, versionAsked } from './harness.ts'
 import { bookmark, jobJson, listJson, watchLine } from './objects.ts'
 import { statusBody } from './peer.ts'

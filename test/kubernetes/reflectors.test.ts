@@ -1,9 +1,9 @@
 import t from 'tap'
 
-import { createAccess } from '../../src/kubernetes/access.ts'
-import { parseMeta } from '../../src/kubernetes/parse-metadata.ts'
+import { createAccess } from '../../src/kubernetes/http/access.ts'
+import { parseMeta } from '../../src/kubernetes/parse/metadata.ts'
 import { JOBS } from '../../src/kubernetes/paths.ts'
-import { createReflectors } from '../../src/kubernetes/reflectors.ts'
+import { createReflectors } from '../../src/kubernetes/watch/reflectors.ts'
 import { eventually } from '../cluster/api.ts'
 import { createTestClock, hanging, isWatch, json, type Step } from './harness.ts'
 import { bookmark, jobJson, listJson, watchLine } from './objects.ts'

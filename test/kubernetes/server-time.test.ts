@@ -1,8 +1,8 @@
 import t from 'tap'
 
-import { createAccess } from '../../src/kubernetes/access.ts'
+import { createAccess } from '../../src/kubernetes/http/access.ts'
 import { systemClock } from '../../src/kubernetes/clock.ts'
-import { createServerTime } from '../../src/kubernetes/server-time.ts'
+import { createServerTime } from '../../src/kubernetes/http/server-time.ts'
 import { sendJson, startPeer } from './peer.ts'
 
 const NOON = Date.UTC(2026, 0, 1, 12)

@@ -2,10 +2,10 @@ import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 
 import { systemClock } from '../../src/kubernetes/clock.ts'
-import { createFeed, type Feed } from '../../src/kubernetes/feed.ts'
-import { parseMeta, type Meta } from '../../src/kubernetes/parse-metadata.ts'
-import { inSlices, SLICE } from '../../src/kubernetes/slices.ts'
-import { createStore, type Change } from '../../src/kubernetes/store.ts'
+import { createFeed, type Feed } from '../../src/kubernetes/watch/feed.ts'
+import { parseMeta, type Meta } from '../../src/kubernetes/parse/metadata.ts'
+import { inSlices, SLICE } from '../../src/kubernetes/watch/slices.ts'
+import { createStore, type Change } from '../../src/kubernetes/watch/store.ts'
 import { jobJson } from './objects.ts'
 
 const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, number) => number)

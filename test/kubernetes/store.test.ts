@@ -1,7 +1,7 @@
 import t from 'tap'
 
-import { parseMeta, type Meta } from '../../src/kubernetes/parse-metadata.ts'
-import { createStore, type Change, type Store } from '../../src/kubernetes/store.ts'
+import { parseMeta, type Meta } from '../../src/kubernetes/parse/metadata.ts'
+import { createStore, type Change, type Store } from '../../src/kubernetes/watch/store.ts'
 import { jobJson, type JobOptions } from './objects.ts'
 
 const meta = (options: JobOptions): Meta => parseMeta(jobJson(options))

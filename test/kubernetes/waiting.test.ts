@@ -1,11 +1,11 @@
 import { array, assert, nat, property } from 'fast-check'
 import t from 'tap'
 
-import { createBackoff } from '../../src/kubernetes/backoff.ts'
+import { createBackoff } from '../../src/kubernetes/watch/backoff.ts'
 import { systemClock } from '../../src/kubernetes/clock.ts'
-import { createDeadline } from '../../src/kubernetes/deadline.ts'
+import { createDeadline } from '../../src/kubernetes/http/deadline.ts'
 import { createSpamFilter } from '../../src/kubernetes/spam-filter.ts'
-import { compareVersions } from '../../src/kubernetes/versions.ts'
+import { compareVersions } from '../../src/kubernetes/watch/versions.ts'
 
 t.test(
   'a back-off doubles up to half a minute, draws below its bound, and forgets after two quiet minutes',

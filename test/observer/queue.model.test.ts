@@ -3,8 +3,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import * as fc from 'fast-check'
 import t from 'tap'
 
-import { createWorkQueue } from '../../src/observer/queue.ts'
-import type { WorkResult } from '../../src/observer/work.ts'
+import { createWorkQueue } from '../../src/observer/queue/queue.ts'
+import type { WorkResult } from '../../src/observer/queue/work.ts'
 import { createTestClock } from './test-clock.ts'
 
 const CONCURRENCY = 2

@@ -1,9 +1,9 @@
 import { Registry } from 'prom-client'
 import t from 'tap'
 
-import { createWorkQueue, type Failure, type WorkQueueOptions } from '../../src/observer/queue.ts'
-import { measureQueues } from '../../src/observer/queue-metrics.ts'
-import type { WorkResult } from '../../src/observer/work.ts'
+import { createWorkQueue, type Failure, type WorkQueueOptions } from '../../src/observer/queue/queue.ts'
+import { measureQueues } from '../../src/observer/queue/metrics.ts'
+import type { WorkResult } from '../../src/observer/queue/work.ts'
 import { createTestClock } from './test-clock.ts'
 
 interface Task extends PromiseWithResolvers<WorkResult | void> {

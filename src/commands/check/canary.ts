@@ -1,4 +1,4 @@
-import { isForbidden, isNotFound } from '../../kubernetes/errors.ts'
+import { isForbidden, isNotFound } from '../../kubernetes/http/errors.ts'
 import type { Finding } from './finding.ts'
 import { ok, skipped, wordsOf, wrong } from './finding.ts'
 import type { Foundation } from '../foundation.ts'

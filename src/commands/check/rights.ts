@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Access } from '../../kubernetes/access.ts'
+import type { Access } from '../../kubernetes/http/access.ts'
 import type { Finding } from './finding.ts'
 import { ok, skipped, warning, wordsOf, wrong } from './finding.ts'
 import type { Foundation } from '../foundation.ts'

@@ -2,10 +2,10 @@
 // take once everything else has been collected. Arguments: kubeconfig, namespace, `trimmed` or `whole`.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KubeConfig } from '@kubernetes/client-node'
-import { createAccess } from '../../../src/kubernetes/access.ts'
-import type { Meta } from '../../../src/kubernetes/parse-metadata.ts'
-import { parsePod } from '../../../src/kubernetes/parse-pod.ts'
-import { createReflector } from '../../../src/kubernetes/reflector.ts'
+import { createAccess } from '../../../src/kubernetes/http/access.ts'
+import type { Meta } from '../../../src/kubernetes/parse/metadata.ts'
+import { parsePod } from '../../../src/kubernetes/parse/pod.ts'
+import { createReflector } from '../../../src/kubernetes/watch/reflector.ts'
 
 const [, , kubeconfig = '', namespace = '', how] = process.argv
 const kubeConfig = new KubeConfig()

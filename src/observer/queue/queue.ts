@@ -1,7 +1,7 @@
-import { systemClock, type Clock } from './clock.ts'
+import { systemClock, type Clock } from '../clock.ts'
 import { createDelays, type Delays } from './delays.ts'
-import { createKeys, type Keys, type Taken } from './queue-keys.ts'
-import { measureNothing, type MeasureQueue, type QueueFigures, type QueueMetrics } from './queue-metrics.ts'
+import { createKeys, type Keys, type Taken } from './keys.ts'
+import { measureNothing, type MeasureQueue, type QueueFigures, type QueueMetrics } from './metrics.ts'
 import { duration, outcomeOf, type Failed, type Worker } from './work.ts'
 import { createRetryLimit, type RetryLimit, type RetryLimitOptions } from './retry-limit.ts'
 

@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
-import type { Instant } from '../core/objects.ts'
+import type { Instant } from '../../core/objects.ts'
 
 /** What one watch can tell at any moment. */
 export interface WatchFigures {

@@ -1,4 +1,4 @@
-import type { Job } from '../core/objects.ts'
+import type { Job } from '../../core/objects.ts'
 import {
   count,
   optionalInstant,
@@ -8,7 +8,7 @@ import {
   recordOrEmpty,
   type Fields,
 } from './fields.ts'
-import { conditionsOf, named, parseMetadata } from './parse-metadata.ts'
+import { conditionsOf, named, parseMetadata } from './metadata.ts'
 
 /** A `batch/v1` Job without its pod template, which is most of it. */
 export const parseJob: (json: unknown) => Job = named('Job', fields => ({

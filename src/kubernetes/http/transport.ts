@@ -1,6 +1,6 @@
 import { Agent, ProxyAgent, buildConnector, type Dispatcher } from 'undici'
 
-import type { Clock } from './clock.ts'
+import type { Clock } from '../clock.ts'
 import type { Credentials } from './credentials.ts'
 
 /** One set of connections, used until the credentials change or it is distrusted. */

@@ -1,11 +1,11 @@
 import type { Dispatcher } from 'undici'
 
-import type { Clock } from './clock.ts'
+import type { Clock } from '../clock.ts'
 import type { Credentials, CredentialSource } from './credentials.ts'
 import { createDeadline, type Deadline } from './deadline.ts'
 import { codeOf, KubernetesError, statusError } from './errors.ts'
 import { contents, header, headersOf, queryOf } from './http.ts'
-import type { KubernetesMetrics } from './metrics.ts'
+import type { KubernetesMetrics } from '../metrics.ts'
 import type { ApiRequest, ApiStreamRequest, Call } from './request.ts'
 import type { ServerTime } from './server-time.ts'
 import { createLane, type Connections, type Lane } from './transport.ts'

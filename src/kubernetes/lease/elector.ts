@@ -1,6 +1,6 @@
-import type { Clock } from './clock.ts'
+import type { Clock } from '../clock.ts'
 import type { LeaseRecord, LeaseStore, StoredLease } from './lease.ts'
-import { microTime } from './micro-time.ts'
+import { microTime } from '../micro-time.ts'
 
 /** How an attempt to take or keep the lease went. */
 export type Attempt = 'ours' | 'theirs' | 'raced'

@@ -1,6 +1,6 @@
-import type { Node } from '../core/objects.ts'
+import type { Node } from '../../core/objects.ts'
 import { isRecord, list, optionalInstant, present, record, recordOrEmpty, string } from './fields.ts'
-import { conditionStatus, named } from './parse-metadata.ts'
+import { conditionStatus, named } from './metadata.ts'
 
 /** A `v1` Node: whether its kubelet still reports. A node that has said nothing yet is Unknown. */
 export const parseNode: (json: unknown) => Node = named('Node', fields => {

@@ -1,4 +1,4 @@
-import type { KubernetesEvent } from '../core/objects.ts'
+import type { KubernetesEvent } from '../../core/objects.ts'
 import {
   optionalInstant,
   optionalNumber,
@@ -9,7 +9,7 @@ import {
   string,
   type Fields,
 } from './fields.ts'
-import { named } from './parse-metadata.ts'
+import { named } from './metadata.ts'
 
 /**
  * An Event as `v1` or as `events.k8s.io/v1` writes it. Both are views of one stored object, so each field has two

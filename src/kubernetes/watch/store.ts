@@ -1,4 +1,4 @@
-import type { Meta } from './parse-metadata.ts'
+import type { Meta } from '../parse/metadata.ts'
 
 /** Something happened to an object. Objects are never changed in place: `old` stays as it was. */
 export interface Change<T> {

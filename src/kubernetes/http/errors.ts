@@ -1,4 +1,4 @@
-import { isRecord, optionalNumber, optionalString } from './fields.ts'
+import { isRecord, optionalNumber, optionalString } from '../parse/fields.ts'
 
 export interface KubernetesErrorFacts {
   readonly method: string

@@ -1,9 +1,9 @@
-import type { Access } from './access.ts'
-import { systemClock, type Clock } from './clock.ts'
+import type { Access } from '../http/access.ts'
+import { systemClock, type Clock } from '../clock.ts'
 import { createElector, type Attempt, type Elector } from './elector.ts'
-import type { Trouble } from './feed.ts'
+import type { Trouble } from '../watch/feed.ts'
 import { createLeaseStore, type LeaseStore } from './lease.ts'
-import type { KubernetesMetrics } from './metrics.ts'
+import type { KubernetesMetrics } from '../metrics.ts'
 
 export interface LeadershipOptions {
   readonly access: Pick<Access, 'request'>

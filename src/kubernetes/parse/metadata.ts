@@ -1,4 +1,4 @@
-import type { Condition, ObjectMeta, OwnerReference } from '../core/objects.ts'
+import type { Condition, ObjectMeta, OwnerReference } from '../../core/objects.ts'
 import {
   instant,
   isRecord,

@@ -1,11 +1,11 @@
-import type { Instant } from '../core/objects.ts'
-import type { Clock } from './clock.ts'
-import { isRecord, optionalString } from './fields.ts'
-import type { WatchFigures, WatchMetrics } from './watch-metrics.ts'
-import type { Meta } from './parse-metadata.ts'
+import type { Instant } from '../../core/objects.ts'
+import type { Clock } from '../clock.ts'
+import { isRecord, optionalString } from '../parse/fields.ts'
+import type { WatchFigures, WatchMetrics } from './metrics.ts'
+import type { Meta } from '../parse/metadata.ts'
 import { inSlices } from './slices.ts'
 import type { Change, Store } from './store.ts'
-import type { WatchEvent } from './watch-event.ts'
+import type { WatchEvent } from './event.ts'
 
 /** Something went wrong and was dealt with; for the log. */
 export interface Trouble {

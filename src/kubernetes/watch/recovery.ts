@@ -1,4 +1,4 @@
-import { isExpired, isTooLarge, KubernetesError } from './errors.ts'
+import { isExpired, isTooLarge, KubernetesError } from '../http/errors.ts'
 
 /** How a list or a watch ended. */
 export interface Ending {

@@ -4,8 +4,8 @@ import type { ConnectionOptions } from 'node:tls'
 
 import { KubeConfig, type DispatcherOptions } from '@kubernetes/client-node'
 
-import type { Clock } from './clock.ts'
-import { present } from './fields.ts'
+import type { Clock } from '../clock.ts'
+import { present } from '../parse/fields.ts'
 
 type Tls = Pick<ConnectionOptions, 'ca' | 'cert' | 'key' | 'passphrase' | 'rejectUnauthorized' | 'servername'>
 

@@ -1,7 +1,7 @@
-import type { Access } from './access.ts'
-import { isConflict, isNotFound } from './errors.ts'
-import { optionalNumber, optionalString, record, recordOrEmpty, type Fields } from './fields.ts'
-import { collectionPath, LEASES, objectPath, type Place } from './paths.ts'
+import type { Access } from '../http/access.ts'
+import { isConflict, isNotFound } from '../http/errors.ts'
+import { optionalNumber, optionalString, record, recordOrEmpty, type Fields } from '../parse/fields.ts'
+import { collectionPath, LEASES, objectPath, type Place } from '../paths.ts'
 
 /** What a Lease says. Its times are other machines' wall clocks: they are written for people, and never compared. */
 export interface LeaseRecord {

@@ -1,6 +1,6 @@
 import type { Comparison } from './comparison.ts'
-import type { Meta } from './parse-metadata.ts'
-import { collectionPath, type Resource } from './paths.ts'
+import type { Meta } from '../parse/metadata.ts'
+import { collectionPath, type Resource } from '../paths.ts'
 import { createReflector, type Reflector, type ReflectorOptions, type ReflectorStatus } from './reflector.ts'
 
 export interface ReflectorsOptions<T extends Meta> extends Omit<ReflectorOptions<T>, 'path' | 'resource'> {

@@ -1,5 +1,5 @@
-import type { Instant } from '../core/objects.ts'
-import type { Clock } from './clock.ts'
+import type { Instant } from '../../core/objects.ts'
+import type { Clock } from '../clock.ts'
 
 /** What time it is for the apiserver, whatever this machine's clock says. */
 export interface ServerTime {

@@ -4,7 +4,7 @@ import type {
   ContainerStatus,
   ContainerTermination,
   Pod,
-} from '../core/objects.ts'
+} from '../../core/objects.ts'
 import {
   count,
   isRecord,
@@ -19,7 +19,7 @@ import {
   string,
   type Fields,
 } from './fields.ts'
-import { conditionsOf, named, parseMetadata } from './parse-metadata.ts'
+import { conditionsOf, named, parseMetadata } from './metadata.ts'
 
 /** A `v1` Pod without environment, volumes and all else that says nothing about how it ends. */
 export const parsePod: (json: unknown) => Pod = named('Pod', fields => ({

@@ -1,5 +1,5 @@
-import { number, optionalString, record, string, type Fields } from './fields.ts'
-import { statusError, type KubernetesError } from './errors.ts'
+import { number, optionalString, record, string, type Fields } from '../parse/fields.ts'
+import { statusError, type KubernetesError } from '../http/errors.ts'
 
 /** One line of a watch. */
 export type WatchEvent =

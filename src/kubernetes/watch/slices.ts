@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import type { Clock } from '../clock.ts'
 
 /**
  * Objects handled at one go. Admission shares the event loop and has to wait for as long as they take: reading a pod

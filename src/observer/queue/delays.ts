@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts'
+import type { Clock } from '../clock.ts'
 
 /** What a timer can count; Node makes 1 ms of anything longer. Source: nodejs.org, timers, `setTimeout`. */
 const LONGEST_MS = 2 ** 31 - 1
