@@ -20,6 +20,8 @@ Results go to docs/benchmarks, where those of groups that were not run stay as t
   --churn N        reaction: runs that come and go while others die, such as 3500
 `
 
+const SIZES = { jobs: 'jobs', peerJobs: 'peer-jobs', churn: 'churn' } as const
+
 const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true, default: [] },
@@ -57,12 +59,21 @@ async function measure(group: Group): Promise<void> {
   const progress = (line: string): void => {
     process.stderr.write(`${secondsSince(began).padStart(5)} s  ${group.name}: ${line}\n`)
   }
-  const found = await circumstances()
+  const found = { ...(await circumstances()), options: optionsOf(group) }
   const measured = await group.run({ progress, sizes: sizes() })
   const result = resultOf(group, measured, found)
   await keep(values.folder, group, { result, charts: measured.charts })
   progress('measured')
   if (!values.json) process.stdout.write(`\n${group.title}\n\n${textTable(result.figures)}\n\n`)
+}
+
+/** What of the command line made a difference to the group. */
+function optionsOf({ sizes: heeded = [] }: Group): string {
+  const asked = heeded.flatMap(size => {
+    const value = values[SIZES[size]]
+    return value === undefined ? [] : `--${SIZES[size]} ${value}`
+  })
+  return asked.join(' ')
 }
 
 function sizes(): Sizes {

@@ -71,7 +71,10 @@ t.test('a group is kept beside the others', async t => {
   t.strictSame(await readResults(folder), {}, 'nothing at first')
   for (const name of ['apiserver', 'webhook'] as const) {
     const group = { name, title: `The ${name}` }
-    const result = resultOf(group, MEASURED, await circumstances())
+    const result = resultOf(group, MEASURED, {
+      ...(await circumstances()),
+      options: name === 'webhook' ? '--churn 9' : '',
+    })
     await keep(folder, group, { result, charts: MEASURED.charts })
   }
   const results = await readResults(folder)
@@ -84,6 +87,8 @@ t.test('a group is kept beside the others', async t => {
     },
   })
   const page = await readFile(join(folder, 'README.md'), 'utf8')
+  t.match(page, '`npm run bench -- --only webhook --churn 9`, ', 'as it was run')
+  t.match(page, '`npm run bench -- --only apiserver`, ')
   t.match(page, '| ours / bare | 0.7 | 0.812 | 0.9 | × |  |')
   for (const [, file = ''] of page.matchAll(/!\[.*\]\((.*)\)/g))
     t.match(await readFile(join(folder, file), 'utf8'), /^<svg/, `${file} is there`)

@@ -7,6 +7,8 @@ export interface Group {
   readonly name: GroupName
   /** The heading of its section, in a reader's words. */
   readonly title: string
+  /** What of the command line's sizes it heeds. */
+  readonly sizes?: readonly (keyof Sizes)[]
   /** Sets up what it needs, measures, and leaves nothing running. Throws where it cannot measure. */
   readonly run: (bench: Bench) => Promise<Measurements>
 }

@@ -24,9 +24,10 @@ function section([name, result]: [string, Result]): string {
   ].join('\n\n')
 }
 
-function circumstancesOf(name: string, { date, machine, loadBefore, versions }: Result): string {
+function circumstancesOf(name: string, { date, machine, loadBefore, options, versions }: Result): string {
   const compared = Object.entries(versions)
     .map(([what, version]) => `${what} ${version}`)
     .join(', ')
-  return `\`npm run bench -- --only ${name}\`, ${date}, on ${machine}, load before it ${loadBefore}. ${compared}.`
+  const command = ['npm run bench -- --only', name, options].join(' ').trimEnd()
+  return `\`${command}\`, ${date}, on ${machine}, load before it ${loadBefore}. ${compared}.`
 }

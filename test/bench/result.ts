@@ -21,6 +21,8 @@ const resultSchema = z.object({
   date: z.string(),
   machine: z.string(),
   loadBefore: z.number(),
+  /** Sizes that were asked for, as on the command line. */
+  options: z.string().default(''),
   versions: z.record(z.string(), z.string()),
   figures: z.array(figureSchema),
   charts: z.array(z.object({ file: z.string(), title: z.string() })),
@@ -43,10 +45,11 @@ export type Results = z.infer<typeof resultsSchema>
 export const resultOf = (
   { name, title }: Pick<Group, 'name' | 'title'>,
   { figures, charts, versions, method, limit }: Measurements,
-  found: Circumstances,
+  { options, ...found }: Circumstances & { readonly options: string },
 ): Result => ({
   title,
   ...found,
+  options,
   versions: { ...found.versions, ...versions },
   figures: figures.map(({ samples, ...figure }) => ({
     ...figure,

@@ -33,6 +33,7 @@ const NAMESPACES: Readonly<Record<Side, string>> = { ours: 'ours', peer: 'peer' 
 export const reaction: Group = {
   name: 'reaction',
   title: 'How soon a death is answered',
+  sizes: ['churn'],
   run: async bench => {
     await using world = await startWorld()
     const cast = createCast(world.controlPlane.api, world.prefect.api)
@@ -45,7 +46,10 @@ export const reaction: Group = {
     const alone = await prefectAlone(world)
     const quiet = await inQuiet(scene, bench)
     const busy = joined(await amidChurn(scene, bench))
-    return measurements({ ...quiet, busy, alone }, await prefectVersions())
+    return measurements(
+      { ...quiet, busy, alone, others: bench.sizes.churn ?? CHURN.each },
+      await prefectVersions(),
+    )
   },
 }
 
@@ -151,7 +155,7 @@ function measurements(found: Found, versions: Readonly<Record<string, string>>):
       },
     ],
     versions,
-    method: METHOD,
+    method: methodOf(found),
     limit: LIMIT,
   }
 }
@@ -160,6 +164,8 @@ function measurements(found: Found, versions: Readonly<Record<string, string>>):
 interface Found extends Quiet {
   readonly busy: Reactions
   readonly alone: readonly number[]
+  /** Runs that came and went for each side. */
+  readonly others: number
 }
 
 interface Case {
@@ -205,10 +211,12 @@ function unanswered(
   return { name, what: `deaths of ${all.length} that ${who} did not answer`, unit: '', samples: [missing] }
 }
 
-const METHOD = `Real control plane, real Prefect server (sqlite). A Job's pod is reported OOM-killed; the clock runs from the moment that a
+const methodOf = ({
+  others,
+}: Found): string => `Real control plane, real Prefect server (sqlite). A Job's pod is reported OOM-killed; the clock runs from the moment that a
 watch of the benchmark sees the Job's condition \`Failed\` until Prefect has answered the proposal of \`Crashed\` with \`ACCEPT\`, which a
 proxy before Prefect sees. In the first part both observers are at work at the same time, each in a namespace of its own, and die by turns
-the runs of one and of the other. In the second, one is at work at a time, while other runs come, run and complete (\`--churn 3500\` for as many).
+the runs of one and of the other. In the second, one is at work at a time, while ${others.toLocaleString('en')} other runs of its own come, run and complete (\`--churn\`).
 The peer is the observer of prefect-kubernetes as its worker starts it, alone in a process. Ours does not spare Prefect here
 (\`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\`).`
 

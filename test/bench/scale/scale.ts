@@ -28,6 +28,7 @@ const NAMESPACE = 'flows'
 export const scale: Group = {
   name: 'scale',
   title: 'How far it goes',
+  sizes: ['jobs', 'peerJobs'],
   run: async bench => {
     // Statuses are the driver's: no Job controller, no garbage collector. Pods need their service account.
     await using world = await startWorld({
