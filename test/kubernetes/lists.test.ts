@@ -81,8 +81,9 @@ t.test(
     const first = namesOf(A)
     while (asked.length === 0) await turn()
     const later = [namesOf(A), namesOf(B)]
-    // Whoever came elsewhere at the same time has waited long enough for company; so have these.
-    await start().namesOf(C)
+    // Two who came elsewhere after them have waited long enough for company; so have these.
+    const elsewhere = start()
+    await Promise.all([elsewhere.namesOf(A), elsewhere.namesOf(B)])
     t.equal(asked.length, 1, 'one at a time')
     open()
     await Promise.all([first, ...later])
