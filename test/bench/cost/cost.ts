@@ -55,6 +55,12 @@ function measurements(bills: Bills, versions: Readonly<Record<string, string>>):
         atMost: 400,
       }),
       ...row(bills, {
+        name: 'unansweredPer100Dying',
+        what: 'of these deaths are not answered',
+        of: ({ unanswered }) => unanswered,
+        atMost: 0,
+      }),
+      ...row(bills, {
         name: 'eventsOverWebSocket',
         what: 'events sent to Prefect through a web socket, over all three',
         of: ({ arrival, completion, deaths }) => arrival.messages + completion.messages + deaths.messages,
@@ -153,7 +159,8 @@ controller makes the pods, the scheduler binds them, and their statuses are writ
 later Completed; then 100 more arrive, run, and are OOM-killed. One observer at a time, each at its defaults, ours with its admission.
 A proxy before Prefect counts the requests of the observer alone; those to the API server are counted by its own audit log, by user agent
 (no kubelet answers here, so a pod's log is asked for four times in vain; where one does, once).
-At the end nothing happens for some seconds, and the observer's connections to the API server are counted by the kernel.`
+A death counts as not answered when its observer has asked nothing for a minute. At the end nothing happens for some seconds, and
+the observer's connections to the API server are counted by the kernel.`
 
 const LIMIT = `Two requests of a death are its own: the proposal, and the look at the history afterwards (Prefect has no compare-and-set, and
 tells the history of one run at a time). All others are shared: what is to be read, or searched for, while such a request is under way goes
@@ -161,7 +168,8 @@ with the next one, so that the longer the rate limit lets requests wait, the few
 read again before they are moved, eight at a time. Logs and events go out twice a second. Of look-ups of admission 50 fit into a request: twenty
 for a thousand Jobs, where the API server makes them fast enough. After a completed Job Prefect has to be asked once, thirty to forty
 seconds later, and those of ten seconds are asked about together (ADR 10), twenty requests at the least; the peer does not ask, and does
-not notice when a flow never reported. To the API server a death is two lists, which prove that nothing of the run is alive, an Event, two
-annotations and the log of the pod. A run that lives and ends well is nothing: what is counted there is the lease, renewed every two seconds.
+not notice when a flow never reported. To the API server a death is an Event, two annotations and the log of the pod, and a share of two lists,
+which prove that nothing of the runs is alive (ADR 14). A run that lives and ends well is nothing: what is counted there is the lease, renewed
+every two seconds.
 (Where a pod takes longer than half a minute to start, the Events of run and pod are asked for, every half minute: they alone tell of a volume
 that cannot be mounted.) Five connections instead of two are the price of HTTP/1.1 (ADR 2).`

@@ -25,6 +25,8 @@ export interface Bill {
   readonly completion: Asked
   /** Others arrive, run and die. */
   readonly deaths: Asked
+  /** Of those that died, how many are not Crashed. */
+  readonly unanswered: number
   /** To the API server, when nothing has happened for a while. */
   readonly connections: number
 }
@@ -38,6 +40,9 @@ export interface Sizes {
 const AT_ONCE = 100
 
 const LOOK_MS = 500
+
+/** Who has asked nothing for so long asks no more; the peer's longest wait is half a minute, for another Job. */
+const GIVEN_UP_MS = 60_000
 
 /** How the clients call themselves: ours; kopf's and kubernetes_asyncio's, which the peer uses. */
 const CLIENTS: Readonly<Record<Side, RegExp>> = {
@@ -66,12 +71,13 @@ export async function billOf(side: Side, scene: Scene, { healthy, dying }: Sizes
   const ill = await world.makeRuns({ ...ARRIVING, namespace: side, prefix: 'ill', count: dying })
   const kill = await arrive(scene, ill)
   kill('oom')
-  while (!ill.every(({ flowRunId }) => observer.proxy.crashedAt(flowRunId))) await sleep(LOOK_MS)
+  const unanswered = await whenAnswered(ill, observer)
   const died = await askedSoFar()
   return {
     arrival: between(start, arrived),
     completion: between(arrived, completed),
     deaths: between(completed, died),
+    unanswered,
     connections: await connectionsTo(Number(new URL(world.controlPlane.server).port), observer.pid),
   }
 }
@@ -105,4 +111,14 @@ async function whenCompleted({ controlPlane }: World, namespace: string, count: 
     return items.filter(({ status }) => status.succeeded === 1).length === count
   }
   while (!(await isDone())) await sleep(LOOK_MS)
+}
+
+/** Resolves when all of them are Crashed, or nobody asks about them any more: how many are not. */
+async function whenAnswered(dying: readonly Run[], { proxy }: Observer): Promise<number> {
+  const began = Date.now()
+  const unanswered = (): number =>
+    dying.filter(({ flowRunId }) => proxy.crashedAt(flowRunId) === undefined).length
+  const isGivenUp = (): boolean => Date.now() - Math.max(began, proxy.lastRequestAt()) > GIVEN_UP_MS
+  while (unanswered() > 0 && !isGivenUp()) await sleep(LOOK_MS)
+  return unanswered()
 }

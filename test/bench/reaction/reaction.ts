@@ -211,18 +211,18 @@ function unanswered(
   return { name, what: `deaths of ${all.length} that ${who} did not answer`, unit: '', samples: [missing] }
 }
 
-const methodOf = ({
-  others,
-}: Found): string => `Real control plane, real Prefect server (sqlite). A Job's pod is reported OOM-killed; the clock runs from the moment that a
+function methodOf({ others }: Found): string {
+  return `Real control plane, real Prefect server (sqlite). A Job's pod is reported OOM-killed; the clock runs from the moment that a
 watch of the benchmark sees the Job's condition \`Failed\` until Prefect has answered the proposal of \`Crashed\` with \`ACCEPT\`, which a
 proxy before Prefect sees. In the first part both observers are at work at the same time, each in a namespace of its own, and die by turns
 the runs of one and of the other. In the second, one is at work at a time, while ${others.toLocaleString('en')} other runs of its own come, run and complete (\`--churn\`).
 The peer is the observer of prefect-kubernetes as its worker starts it, alone in a process. Ours does not spare Prefect here
 (\`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\`).`
+}
 
-const LIMIT = `On an idle machine Prefect itself: to read a run and to take its new state it needs half of our time, and most of the peer's, so that
+const LIMIT = `On an idle machine Prefect itself: to read a run and to take its new state it needs more than half of our time, and of the peer's, so that
 a third of the peer's time is out of anybody's reach. Of the rest ten milliseconds are a window in which reads of several runs become
-one request (without it, a thousand runs that come due at the same moment were read one by one), and some ten the two lists from the API server
+one request (without it, a thousand runs that come due at the same moment were read one by one), and some are the two lists from the API server
 that prove that nothing of the run is alive. Among other runs the peer falls behind: it reads a run, and may propose a state, for every pod that
 is Pending, and a death waits its turn behind them, while for ours runs that live cost nothing. With a run that dies before its flow says
 Running the peer waits thirty seconds for another Job; ours knows from the run's history that none is to come.`
