@@ -241,11 +241,12 @@ once trimmed and once as they come, and collects everything else. Foreign pods c
 goes further.`
 
 const LIMIT = `Prefect and the two cores that all share: on sqlite Prefect is one process that takes a state in some 25 to 40 ms, and a death needs
-about three requests; the observer's own 10 ms of a core for a death (17 where few die) would do for several thousand a minute. The lists
+about three requests; the observer's own 10 ms of a core for a death (15 where few die) would do for several thousand a minute. The lists
 that prove that nothing of a run is alive go through everything the API server holds; runs that are looked at in the same moment share them
 (ADR 14), so that with 35,000 Jobs as many deaths are answered in a minute as with 10,000. When each death had two lists of its own, it was a third
 of that (310), and the API server was all that was waited for. It is still busy with them (87 % of a core, Prefect 77 %, ours 13 %, seen
-while 3,500 died): the next list begins when one ends. At the default of \`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\` it is some 120 a minute and no more. Start-up is mostly the first comparison with
-Prefect, which asks for every live run, 50 in a request, 10,000 at most; the peer asks about every single pod instead. The pods themselves are the
+while 3,500 died): the next list begins when one ends. At the default of \`LIFEGUARD_PREFECT_REQUESTS_PER_MINUTE\` it is some 130 a minute and no more. Start-up is mostly the first comparison with
+Prefect, which asks for every live run, 50 in a request, 10,000 at most; the peer asks about every single pod instead. (Where more is asked,
+ours explains what the peer answered in the step before: the Jobs of dead runs stay here, for want of a garbage collector.) The pods themselves are the
 smallest part of the process's memory: most is what V8 has not yet collected since the start, for nothing on this machine asked it to.
 The peer keeps no copies of what it watches.`
