@@ -22,9 +22,10 @@ const RUNS_PER_LIST = 50
 const PAGE_SIZE = 100
 
 /**
- * A list costs the API server the same for one run and for fifty: it goes through all that it holds (with 35,000 Jobs
- * two lists for each death were all that it could do, measured on 1.37). Runs that are asked for in the same moment share one, and those
- * that come while one is under way go with the next, so that each is as fresh as if asked for alone. Who asks alone does not wait.
+ * A list costs the API server the same for one run and for fifty: it goes through all that it holds. With 35,000 Jobs
+ * two lists for each death were all that it could do (measured on 1.37). Runs that are asked for in the same moment
+ * share one, and those that come while one is under way go with the next, so that each is as fresh as if asked for
+ * alone. Who asks alone does not wait.
  */
 const IN_TURN: Gathering = {
   aloneMs: 1,
