@@ -7,7 +7,7 @@ import type { Observer, Side } from '../observers/observers.ts'
 import { connectionsTo } from '../observers/usage.ts'
 import type { Run, World } from '../observers/world.ts'
 import type { AuditLog } from './audit.ts'
-import { between, LATEST_QUESTION_MS, whenQuiet } from './settled.ts'
+import { between, LATEST_QUESTION_MS, whenAnswered, whenQuiet } from './settled.ts'
 import type { Asked } from './settled.ts'
 
 export interface Scene {
@@ -41,9 +41,6 @@ const AT_ONCE = 100
 
 const LOOK_MS = 500
 
-/** Who has asked nothing for so long asks no more; the peer's longest wait is half a minute, for another Job. */
-const GIVEN_UP_MS = 60_000
-
 /** How the clients call themselves: ours; kopf's and kubernetes_asyncio's, which the peer uses. */
 const CLIENTS: Readonly<Record<Side, RegExp>> = {
   ours: /^prefect-lifeguard/,
@@ -71,7 +68,7 @@ export async function billOf(side: Side, scene: Scene, { healthy, dying }: Sizes
   const ill = await world.makeRuns({ ...ARRIVING, namespace: side, prefix: 'ill', count: dying })
   const kill = await arrive(scene, ill)
   kill('oom')
-  const unanswered = await whenAnswered(ill, observer)
+  const unanswered = await whenAnswered(ill, observer.proxy)
   const died = await askedSoFar()
   return {
     arrival: between(start, arrived),
@@ -111,14 +108,4 @@ async function whenCompleted({ controlPlane }: World, namespace: string, count: 
     return items.filter(({ status }) => status.succeeded === 1).length === count
   }
   while (!(await isDone())) await sleep(LOOK_MS)
-}
-
-/** Resolves when all of them are Crashed, or nobody asks about them any more: how many are not. */
-async function whenAnswered(dying: readonly Run[], { proxy }: Observer): Promise<number> {
-  const began = Date.now()
-  const unanswered = (): number =>
-    dying.filter(({ flowRunId }) => proxy.crashedAt(flowRunId) === undefined).length
-  const isGivenUp = (): boolean => Date.now() - Math.max(began, proxy.lastRequestAt()) > GIVEN_UP_MS
-  while (unanswered() > 0 && !isGivenUp()) await sleep(LOOK_MS)
-  return unanswered()
 }

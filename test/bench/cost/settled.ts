@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { CountingProxy, Counts } from '../observers/counting-proxy.ts'
+import type { Run } from '../observers/world.ts'
 
 /** What an observer has asked so far. */
 export interface Asked {
@@ -18,6 +19,23 @@ const QUIET_MS = 6_000
 export async function whenQuiet(proxy: CountingProxy): Promise<void> {
   const began = Date.now()
   while (Date.now() - Math.max(began, proxy.lastRequestAt()) < QUIET_MS) await sleep(LOOK_MS)
+}
+
+/** Who has asked nothing for so long asks no more; the peer's longest wait is half a minute, for another Job. */
+const GIVEN_UP_MS = 60_000
+
+/** Resolves when all of them are Crashed, or nobody asks Prefect any more: how many are not. */
+export async function whenAnswered(
+  dying: readonly Pick<Run, 'flowRunId'>[],
+  proxy: Pick<CountingProxy, 'crashedAt' | 'lastRequestAt'>,
+  givenUpMs: number = GIVEN_UP_MS,
+): Promise<number> {
+  const began = Date.now()
+  const unanswered = (): number =>
+    dying.filter(({ flowRunId }) => proxy.crashedAt(flowRunId) === undefined).length
+  const isGivenUp = (): boolean => Date.now() - Math.max(began, proxy.lastRequestAt()) > givenUpMs
+  while (unanswered() > 0 && !isGivenUp()) await sleep(LOOK_MS)
+  return unanswered()
 }
 
 /**
