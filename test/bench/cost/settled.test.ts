@@ -16,12 +16,9 @@ const proxyOf = (looks: Readonly<Record<string, number>>, lastRequestAt: () => n
 
 const runs = ['a', 'b'].map(flowRunId => ({ flowRunId }))
 
-t.test(
-  'who still asks Prefect is waited for until the last death is answered',
-  async t => {
-    t.equal(await whenAnswered(runs, proxyOf({ a: 1, b: 3 }, Date.now), 10), 0)
-  },
-)
+t.test('who still asks Prefect is waited for until the last death is answered', async t => {
+  t.equal(await whenAnswered(runs, proxyOf({ a: 1, b: 3 }, Date.now), 10), 0)
+})
 
 t.test('who asks Prefect no more is not waited for', async t => {
   t.equal(
