@@ -39,7 +39,11 @@ const DEADLINE_MS = 60_000
 /** Lists what flow runs have, those that are asked for together with one request for each collection. */
 export function createLists<T>(options: ListsOptions<T>): ListOf<T> {
   const list = createBatching<readonly T[]>({
-    ask: flowRunIds => listTogether([...new Set(flowRunIds)], options).then(of => flowRunIds.map(of)),
+    ask: async flowRunIds => {
+      const found = await listTogether([...new Set(flowRunIds)], options)
+      // Each run has an answer of its own: what cannot be read of one is no trouble for the others.
+      return flowRunIds.map(async id => (found.get(id) ?? []).map(options.parse))
+    },
     most: RUNS_PER_LIST,
     gathering: IN_TURN,
   })
@@ -51,11 +55,11 @@ export function createLists<T>(options: ListsOptions<T>): ListOf<T> {
   }
 }
 
-/** Each run has an answer of its own: what cannot be read of one is no trouble for the others. */
-async function listTogether<T>(
+/** What these runs have, unread. */
+async function listTogether(
   flowRunIds: readonly string[],
-  { access, paths, parse }: ListsOptions<T>,
-): Promise<(flowRunId: string) => Promise<readonly T[]>> {
+  { access, paths }: Omit<ListsOptions<unknown>, 'parse'>,
+): Promise<ReadonlyMap<string, readonly unknown[]>> {
   const labelSelector = `${FLOW_RUN_ID_LABEL} in (${flowRunIds.join(',')})`
   const signal = AbortSignal.timeout(DEADLINE_MS)
   const lists = await Promise.all(
@@ -65,7 +69,7 @@ async function listTogether<T>(
   const strange = [...byRun.keys()].find(id => !flowRunIds.includes(id))
   if (strange !== undefined)
     throw new TypeError(`${paths.join(', ')}: asked for ${labelSelector}, answered with ${strange}`)
-  return async flowRunId => (byRun.get(flowRunId) ?? []).map(parse)
+  return byRun
 }
 
 function flowRunIdOf(json: unknown): string {

@@ -28,6 +28,12 @@ export const collectionPath = ({ base, plural }: Resource, namespace?: string): 
     ? `${base}/${plural}`
     : `${base}/namespaces/${encodeURIComponent(namespace)}/${plural}`
 
+/** The collections to look through: in these namespaces, or, where none is named, the one of the whole cluster. */
+export const collectionPaths = (resource: Resource, namespaces: readonly string[]): readonly string[] =>
+  namespaces.length === 0
+    ? [collectionPath(resource)]
+    : namespaces.map(namespace => collectionPath(resource, namespace))
+
 export interface Place {
   /** Absent for what belongs to the whole cluster. */
   readonly namespace?: string

@@ -7,7 +7,7 @@ import { parseEvent } from './parse/event.ts'
 import { parseJob } from './parse/job.ts'
 import { parseNode } from './parse/node.ts'
 import { parsePod } from './parse/pod.ts'
-import { collectionPath, CORE_EVENTS, JOBS, NODES, PODS, type Place, type Resource } from './paths.ts'
+import { collectionPath, collectionPaths, CORE_EVENTS, JOBS, NODES, PODS, type Place } from './paths.ts'
 
 /**
  * Live reads, past every cache: what a decision is made on. A list is all of it or throws; `undefined` is a 404.
@@ -41,12 +41,9 @@ const PAGE_SIZE = 500
 
 export function createReads({ access, namespaces }: ReadsOptions): Reads {
   const objects = createObjects(access)
-  const everywhere = namespaces.length === 0 ? [undefined] : namespaces
-  const pathsTo = (resource: Resource): readonly string[] =>
-    everywhere.map(namespace => collectionPath(resource, namespace))
   return {
-    jobsOf: createLists({ access, paths: pathsTo(JOBS), parse: parseJob }),
-    podsOf: createLists({ access, paths: pathsTo(PODS), parse: parsePod }),
+    jobsOf: createLists({ access, paths: collectionPaths(JOBS, namespaces), parse: parseJob }),
+    podsOf: createLists({ access, paths: collectionPaths(PODS, namespaces), parse: parsePod }),
     job: async (place, signal) => objects.read({ resource: JOBS, ...place }, parseJob, signal),
     pod: async (place, signal) => objects.read({ resource: PODS, ...place }, parsePod, signal),
     nodes: async (names, signal) => nodesOf(objects, names, signal),

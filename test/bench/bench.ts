@@ -20,6 +20,7 @@ Results go to docs/benchmarks, where those of groups that were not run stay as t
   --churn N        reaction: runs that come and go while others die, such as 3500
 `
 
+/** Sizes by name, and the options that they come by. */
 const SIZES = { jobs: 'jobs', peerJobs: 'peer-jobs', churn: 'churn' } as const
 
 const { values } = parseArgs({
@@ -77,18 +78,18 @@ function optionsOf({ sizes: heeded = [] }: Group): string {
 }
 
 function sizes(): Sizes {
-  const asked = { jobs: values.jobs, peerJobs: values['peer-jobs'], churn: values.churn }
   return Object.fromEntries(
-    Object.entries(asked).flatMap(([name, size]) =>
-      size === undefined ? [] : [[name, wholeOf(name, size)]],
-    ),
+    Object.entries(SIZES).flatMap(([name, option]) => {
+      const size = values[option]
+      return size === undefined ? [] : [[name, wholeOf(option, size)]]
+    }),
   )
 }
 
-function wholeOf(name: string, size: string): number {
+function wholeOf(option: string, size: string): number {
   const number = Number(size)
   if (Number.isInteger(number) && number > 0) return number
-  throw new Error(`--${name} ${size}: not a whole number above 0`)
+  throw new Error(`--${option} ${size}: not a whole number above 0`)
 }
 
 function secondsSince(began: number): string {

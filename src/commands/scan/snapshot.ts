@@ -4,7 +4,7 @@ import { pagesOf } from '../../kubernetes/list.ts'
 import { parseJob } from '../../kubernetes/parse/job.ts'
 import { parsePod } from '../../kubernetes/parse/pod.ts'
 import type { Resource } from '../../kubernetes/paths.ts'
-import { collectionPath, JOBS, PODS } from '../../kubernetes/paths.ts'
+import { collectionPaths, JOBS, PODS } from '../../kubernetes/paths.ts'
 import type { Seen } from '../../observer/reads.ts'
 import type { Foundation } from '../foundation.ts'
 
@@ -43,9 +43,8 @@ async function listed<T>(
   { resource, parse }: Kind<T>,
   signal: AbortSignal,
 ): Promise<readonly T[]> {
-  const namespaces = config.namespaces.length === 0 ? [undefined] : config.namespaces
-  const lists = namespaces.map(async namespace => {
-    const scope = { path: collectionPath(resource, namespace), labelSelector: FLOW_RUN_ID_LABEL }
+  const lists = collectionPaths(resource, config.namespaces).map(async path => {
+    const scope = { path, labelSelector: FLOW_RUN_ID_LABEL }
     const items: T[] = []
     for await (const page of pagesOf({ access, scope, pageSize: PAGE_SIZE, signal }))
       items.push(...page.items.map(parse))

@@ -1,6 +1,6 @@
 import type { Comparison } from './comparison.ts'
 import type { Meta } from '../parse/metadata.ts'
-import { collectionPath, type Resource } from '../paths.ts'
+import { collectionPaths, type Resource } from '../paths.ts'
 import { createReflector, type Reflector, type ReflectorOptions, type ReflectorStatus } from './reflector.ts'
 
 export interface ReflectorsOptions<T extends Meta> extends Omit<ReflectorOptions<T>, 'path' | 'resource'> {
@@ -12,10 +12,7 @@ export interface ReflectorsOptions<T extends Meta> extends Omit<ReflectorOptions
 /** The watches of one resource in several namespaces behind the face of one. */
 export function createReflectors<T extends Meta>(options: ReflectorsOptions<T>): Reflector<T> {
   const { resource, namespaces } = options
-  const paths =
-    namespaces.length === 0
-      ? [collectionPath(resource)]
-      : namespaces.map(name => collectionPath(resource, name))
+  const paths = collectionPaths(resource, namespaces)
   const reflectors = paths.map(path => createReflector({ ...options, resource: resource.plural, path }))
   return {
     start: () => {

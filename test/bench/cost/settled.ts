@@ -15,10 +15,14 @@ const LOOK_MS = 100
 /** Ours sends what it tells twice a second; the peer looks again at a Pending run every 5 s. */
 const QUIET_MS = 6_000
 
+/** For how long nothing has been asked of Prefect; since then at most. */
+const silentMs = ({ lastRequestAt }: Pick<CountingProxy, 'lastRequestAt'>, since: number): number =>
+  Date.now() - Math.max(since, lastRequestAt())
+
 /** Resolves when nothing has been asked of Prefect for a while. */
 export async function whenQuiet(proxy: CountingProxy): Promise<void> {
   const began = Date.now()
-  while (Date.now() - Math.max(began, proxy.lastRequestAt()) < QUIET_MS) await sleep(LOOK_MS)
+  while (silentMs(proxy, began) < QUIET_MS) await sleep(LOOK_MS)
 }
 
 /** Who has asked nothing for so long asks no more; the peer's longest wait is half a minute, for another Job. */
@@ -33,8 +37,7 @@ export async function whenAnswered(
   const began = Date.now()
   const unanswered = (): number =>
     dying.filter(({ flowRunId }) => proxy.crashedAt(flowRunId) === undefined).length
-  const isGivenUp = (): boolean => Date.now() - Math.max(began, proxy.lastRequestAt()) > givenUpMs
-  while (unanswered() > 0 && !isGivenUp()) await sleep(LOOK_MS)
+  while (unanswered() > 0 && silentMs(proxy, began) <= givenUpMs) await sleep(LOOK_MS)
   return unanswered()
 }
 

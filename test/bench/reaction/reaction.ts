@@ -45,11 +45,9 @@ export const reaction: Group = {
     const scene = { world, cast, ends }
     const alone = await prefectAlone(world)
     const quiet = await inQuiet(scene, bench)
-    const busy = joined(await amidChurn(scene, bench))
-    return measurements(
-      { ...quiet, busy, alone, others: bench.sizes.churn ?? CHURN.each },
-      await prefectVersions(),
-    )
+    const others = bench.sizes.churn ?? CHURN.each
+    const busy = joined(await amidChurn(scene, others, bench))
+    return measurements({ ...quiet, busy, alone, others }, await prefectVersions())
   },
 }
 
@@ -91,11 +89,12 @@ const DYING = {
   pending: { state: 'PENDING', count: DEATHS_WHILE_PENDING, prefix: 'pending' },
 } as const
 
-async function amidChurn(scene: Scene, bench: Bench): Promise<readonly Reactions[]> {
-  const count = Math.ceil((bench.sizes.churn ?? CHURN.each) / 2)
+/** `others` come and go for each side, half of them in each of its blocks. */
+async function amidChurn(scene: Scene, others: number, { progress }: Bench): Promise<readonly Reactions[]> {
+  const count = Math.ceil(others / 2)
   const blocks: Reactions[] = []
   for (const [number, side] of BLOCKS.entries()) {
-    bench.progress(`${DEATHS_IN_CHURN} deaths among ${count} other runs: ${side}`)
+    progress(`${DEATHS_IN_CHURN} deaths among ${count} other runs: ${side}`)
     const namespace = NAMESPACES[side]
     await using observer = await startObserver(side, scene.world, { namespace, env: UNLIMITED })
     const everyMs = (count / CHURN.perSecond / DEATHS_IN_CHURN) * 1_000
